@@ -1,0 +1,158 @@
+"""Pretraining and fine-tuning in the kernel regime, exact at every step.
+
+Each function takes Gram matrices (or their `GramSpectrum`) and targets, and does not ask where the Gram matrix
+comes from: infinite width, a finite net's frozen `H(W(0))`, or a CNN's empirical tangent kernel.
+Throughout, `y` stands for labels less initial outputs; `y: (n,)` or `(n, c)`, columns independent.
+"""
+
+from __future__ import annotations
+
+from theory.arrays import Array, namespace, scalar
+from theory.numeric.gram import relu_gram
+from theory.numeric.spectrum import GramSpectrum, Steps, flow_residual_filter, integral_filter, residual_filter
+
+
+def coefficients(spectrum: GramSpectrum, y: Array, lr: float, steps: Steps) -> Array:
+    """Dual coefficients `γ = φ_k(H) y`: after `k` steps a point `x` has moved by `h(x)ᵀ γ`."""
+    return spectrum.apply(integral_filter(spectrum.values, lr, steps), y)
+
+
+def residual(spectrum: GramSpectrum, y: Array, lr: float, steps: Steps) -> Array:
+    """`y − u(k) = (I − ηH)^k y`."""
+    return spectrum.apply(residual_filter(spectrum.values, lr, steps), y)
+
+
+def flow_residual(spectrum: GramSpectrum, y: Array, time: float) -> Array:
+    """`y − u(t) = exp(−tH) y`, the limit of `residual` for `η → 0` at `t = ηk`."""
+    return spectrum.apply(flow_residual_filter(spectrum.values, time), y)
+
+
+def displacement(spectrum: GramSpectrum, y: Array, lr: float, steps: Steps) -> float:
+    """`‖W(k) − W(0)‖_F = √(yᵀ φ_k H φ_k y)`, a sum over eigenmodes of `(vᵢᵀy)² (1 − (1 − ηλᵢ)^k)²/λᵢ`.
+
+    At most `√(yᵀ H⁻¹ y)`, and monotone in `k`, only for `η ≤ 1/λ_max`.
+    """
+    xp = namespace(spectrum.values)
+    phi = integral_filter(spectrum.values, lr, steps)
+    return scalar(xp.sqrt(xp.sum(mode_energy(spectrum, y) * phi * phi * spectrum.values)))
+
+
+def loss(spectrum: GramSpectrum, y: Array, lr: float, steps: Steps) -> float:
+    """`½‖(I − ηH)^k y‖²`."""
+    xp = namespace(spectrum.values)
+    q = residual_filter(spectrum.values, lr, steps)
+    return scalar(xp.sum(mode_energy(spectrum, y) * q * q)) / 2
+
+
+def mode_energy(spectrum: GramSpectrum, y: Array) -> Array:
+    """`(vᵢᵀ y)²` for each eigenvector, summed over the columns of `y`; shape (n,)."""
+    xp = namespace(spectrum.values)
+    projected = spectrum.project(y)
+    return projected * projected if projected.ndim == 1 else xp.sum(projected * projected, axis=1)
+
+
+def inverse_norm_squared(spectrum: GramSpectrum, y: Array) -> float | None:
+    """`yᵀ H⁻¹ y`, or `None` when `y` leaves the range of a singular `H` and the value is infinite."""
+    xp = namespace(spectrum.values)
+    energy = mode_energy(spectrum, y)
+    positive = spectrum.values > 0
+    outside = scalar(xp.sum(xp.where(positive, xp.zeros_like(energy), energy)))
+    # Rounding leaves about n·eps of an exact range vector outside; sqrt(eps) of its energy is far above that.
+    if outside > float(xp.finfo(energy.dtype).eps) ** 0.5 * scalar(xp.sum(energy)):
+        return None
+    divisor = xp.where(positive, spectrum.values, xp.ones_like(energy))
+    return scalar(xp.sum(xp.where(positive, energy / divisor, xp.zeros_like(energy))))
+
+
+def steps_to_loss(spectrum: GramSpectrum, y: Array, target_loss: float, lr: float) -> int | None:
+    """Least `k` with `½‖(I − ηH)^k y‖² ≤ target_loss`; `None` if no number of steps gets there.
+
+    For `0 < η < 2/λ_max` the loss never rises, so bisection finds the least `k`.
+    """
+    spectrum.check_step(lr, None, "lr")
+    if loss(spectrum, y, lr, None) > target_loss:
+        return None
+    low, high = -1, 1
+    if loss(spectrum, y, lr, 0) <= target_loss:
+        return 0
+    while loss(spectrum, y, lr, high) > target_loss:
+        low, high = high, 2 * high
+        if high > 1 << 62:
+            return None
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if loss(spectrum, y, lr, middle) <= target_loss else (middle, high)
+    return high
+
+
+def transfer_gain(spectrum: GramSpectrum, y_target: Array, remaining: Array) -> tuple[float | None, str | None]:
+    """Gain `1 − √(ỹᵀ H_Q⁻¹ ỹ / y_Qᵀ H_Q⁻¹ y_Q)` and, when it is undefined, the reason.
+
+    1 is perfect transfer, 0 none, negative means that pretraining makes the weights move farther.
+
+    Parameters
+    ----------
+    y_target : (n_Q,) or (n_Q, c) array
+        What training from scratch has to learn.
+    remaining : array of the same shape
+        `ỹ`, what pretraining leaves to learn.
+    """
+    from_scratch = inverse_norm_squared(spectrum, y_target)
+    if from_scratch is None:
+        return None, f"the target labels leave the range of the target Gram matrix (rank {spectrum.rank} of {spectrum.size})"
+    if from_scratch == 0:
+        return None, "the target labels equal the initial outputs: there is nothing to learn from scratch"
+    transferred = inverse_norm_squared(spectrum, remaining)
+    if transferred is None:
+        return None, f"what pretraining leaves to learn leaves the range of the target Gram matrix (rank {spectrum.rank} of {spectrum.size})"
+    return 1 - (transferred / from_scratch) ** 0.5, None
+
+
+def best_scale_gain(spectrum: GramSpectrum, y_target: Array, transformed: Array) -> float | None:
+    """Gain under the best rescaling of the source labels, `1 − √(1 − cos²)`, in the `H_Q⁻¹` inner product.
+
+    `G` itself depends on the scale of `y_P`; this is its largest value over `s ↦ s·y_P`. `None` where `G` is.
+    """
+    yy, tt = inverse_norm_squared(spectrum, y_target), inverse_norm_squared(spectrum, transformed)
+    both = inverse_norm_squared(spectrum, y_target + transformed)
+    if yy is None or tt is None or both is None or yy == 0:
+        return None
+    if tt == 0:
+        return 0.0
+    inner = (both - yy - tt) / 2
+    return 1 - max(0.0, 1 - inner * inner / (yy * tt)) ** 0.5
+
+
+def transformed_labels(X_P: Array, y_P: Array, X_Q: Array, steps: Steps = None, lr: float | None = None) -> Array:
+    """Transformed labels `y_{P→Q}(k) = H_QP φ_k(H_P) y_P`: what a source-trained net outputs on the target.
+
+    Parameters
+    ----------
+    X_P, y_P : (n_P, d), (n_P,) or (n_P, c) arrays
+        Source data; initial outputs are taken as zero.
+    X_Q : (n_Q, d) array
+        Target inputs.
+    steps : int, optional
+        Gradient steps on the source; `None` for the limit `H_QP H_P⁺ y_P`.
+    lr : float, optional
+        Step size; `None` for `1/λ_max(H_P)`.
+
+    Returns
+    -------
+    (n_Q,) or (n_Q, c) array.
+
+    Raises
+    ------
+    InvalidInput, UnstableStep
+        For malformed data, negative steps, or `lr` above `2/λ_max`.
+
+    Source: arXiv 1909.12031, the labels transformed from `P` to `Q`; finite `k` by the geometric series.
+    """
+    from theory.problem import Schedule, labelled_set, rate
+
+    X_P, y_P = labelled_set((X_P, y_P), "source")
+    schedule = Schedule(source_steps=steps, source_lr=lr)
+    spectrum = GramSpectrum.of(relu_gram(X_P))
+    lr = rate(lr, spectrum)
+    spectrum.check_step(lr, schedule.source_steps, "lr")
+    return relu_gram(X_Q, X_P) @ coefficients(spectrum, y_P, lr, steps)

@@ -1,0 +1,229 @@
+"""Predict a transfer before it happens: the closed forms put together, for whatever Gram matrix is given."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from theory.arrays import Array, namespace, scalar
+from theory.errors import InvalidInput
+from theory.numeric import stages
+from theory.numeric.gram import relu_gram
+from theory.numeric.spectrum import GramSpectrum, Steps
+from theory.outcome import Trajectory, TransferOutcome, error_rate, mean_squared_error
+from theory.problem import Schedule, TransferProblem
+
+GramFunction = Callable[..., Array]
+"""`(X, Z=None) -> (n, n')`, positive semi-definite."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class GramBlocks:
+    """Gram matrix between the point sets of a problem, block by block.
+
+    A block between sets of `n` and `n'` points is `(n, n')` when the `c` outputs share it and do not interact, or
+    `(n·c, n'·c)`, points major, when they do (a finite net with vector labels, a CNN).
+
+    Attributes
+    ----------
+    source, target : symmetric blocks within `P` and within `Q`
+    target_source : rows `Q`, columns `P`
+    test_source, test_target : rows test points, when the problem has any
+    """
+
+    source: Array
+    target: Array
+    target_source: Array
+    test_source: Array | None = None
+    test_target: Array | None = None
+
+    @classmethod
+    def of(cls, problem: TransferProblem, kernel: GramFunction) -> GramBlocks:
+        """Evaluate `kernel` between the sets of `problem`."""
+        X_P, X_Q = vectors(problem)
+        X_T = None if problem.test is None else problem.test[0]
+        return cls(
+            source=kernel(X_P),
+            target=kernel(X_Q),
+            target_source=kernel(X_Q, X_P),
+            test_source=None if X_T is None else kernel(X_T, X_P),
+            test_target=None if X_T is None else kernel(X_T, X_Q),
+        )
+
+
+def vectors(problem: TransferProblem) -> tuple[Array, Array]:
+    """Source and target inputs of a problem of vectors; `InvalidInput` if it has no source or its inputs are not (n, d)."""
+    if problem.source is None:
+        raise InvalidInput("the problem has source=None; a pair (X, y) is needed here (only a pretrained CNN can stand for a source)")
+    X_P, X_Q = problem.source[0], problem.target[0]
+    if X_Q.ndim != 2:
+        raise InvalidInput(f"inputs have shape {tuple(X_Q.shape)}; (n, d) is allowed here")
+    return X_P, X_Q
+
+
+def predict(
+    problem: TransferProblem,
+    schedule: Schedule | None = None,
+    *,
+    kernel: str | GramFunction = "relu",
+    gram: GramBlocks | None = None,
+    initial_outputs: tuple[Array, ...] | None = None,
+    rung: str = "infinite",
+) -> TransferOutcome:
+    """Outcome of pretraining and fine-tuning in the kernel regime, exact at every step.
+
+    Parameters
+    ----------
+    problem, schedule
+        What is transferred, and how; the default schedule trains both stages to their end.
+    kernel : "relu" or callable
+        Gram function `(X, Z=None)`; ignored when `gram` is given.
+    gram : GramBlocks, optional
+        Gram matrices computed elsewhere: a finite net's, or a CNN's.
+    initial_outputs : tuple of arrays, optional
+        `(u_P(0), u_Q(0))`, and `u_T(0)` when the problem has test points, shaped like the labels; zero by default.
+    rung : str
+        The name the outcome carries.
+
+    Raises
+    ------
+    InvalidInput, UnstableStep
+        For a problem without source, an unknown kernel, mismatched blocks, or an unstable step size.
+
+    Source: arXiv 1909.12031 for the transformed labels; each stage is the geometric series of `r ← (I − ηH) r`.
+    """
+    if schedule is None:
+        schedule = Schedule()
+    if gram is None:
+        vectors(problem)
+        if kernel == "relu":
+            kernel = relu_gram
+        if not callable(kernel):
+            raise InvalidInput(f"kernel is {kernel!r}; 'relu' or a Gram function (X, Z=None) is allowed")
+        gram = GramBlocks.of(problem, kernel)
+    return _Kernelised(problem, gram, initial_outputs).outcome(schedule, rung)
+
+
+class _Kernelised:
+    """A problem with its Gram spectra, labels flattened to match coupled outputs."""
+
+    def __init__(self, problem: TransferProblem, gram: GramBlocks, initial_outputs: tuple[Array, ...] | None) -> None:
+        assert problem.source is not None
+        self.problem = problem
+        self.gram = gram
+        n_Q, c = problem.target[0].shape[0], problem.n_outputs
+        self.coupled = c > 1 and gram.target.shape[0] == n_Q * c
+        self._check_blocks(c if self.coupled else 1)
+        self.P, self.Q = GramSpectrum.of(gram.source), GramSpectrum.of(gram.target)
+        sets = [problem.source, problem.target] + ([problem.test] if problem.test is not None else [])
+        starts: list[Array | None] = [None] * len(sets) if initial_outputs is None else list(initial_outputs)
+        if len(starts) != len(sets):
+            raise InvalidInput(f"{len(starts)} initial outputs were given; one for each of the {len(sets)} point sets is needed")
+        labels, self.start = [], []
+        for (_, y), u in zip(sets, starts, strict=True):
+            if u is None:
+                u = namespace(y).zeros_like(y)
+            elif u.shape != y.shape:
+                raise InvalidInput(f"initial outputs have shape {tuple(u.shape)} and labels {tuple(y.shape)}; they must be equal")
+            labels.append(self._flat(y - u))
+            self.start.append(self._flat(u))
+        self.y_P, self.y_Q = labels[0], labels[1]
+
+    def _check_blocks(self, c: int) -> None:
+        assert self.problem.source is not None
+        n_P, n_Q = self.problem.source[0].shape[0] * c, self.problem.target[0].shape[0] * c
+        n_T = None if self.problem.test is None else self.problem.test[0].shape[0] * c
+        expected = {"source": (n_P, n_P), "target": (n_Q, n_Q), "target_source": (n_Q, n_P), "test_source": (n_T, n_P), "test_target": (n_T, n_Q)}
+        for name, shape in expected.items():
+            block = getattr(self.gram, name)
+            if name.startswith("test") and n_T is None:
+                continue
+            given = None if block is None else tuple(block.shape)
+            if given != shape:
+                raise InvalidInput(f"the Gram block {name} has shape {given}; {shape} is needed for this problem")
+
+    def _flat(self, y: Array) -> Array:
+        return namespace(y).reshape(y, (-1,)) if self.coupled else y
+
+    def _like_labels(self, u: Array) -> Array:
+        return namespace(u).reshape(u, (-1, self.problem.n_outputs)) if self.coupled else u
+
+    def outcome(self, schedule: Schedule, rung: str) -> TransferOutcome:
+        schedule = schedule.with_rates(self.P, self.Q)
+        k_P, k_Q = schedule.source_steps, schedule.target_steps
+        eta_P, eta_Q = schedule.source_lr, schedule.target_lr
+        assert eta_P is not None and eta_Q is not None
+        stable = self.P.check_step(eta_P, k_P, "source_lr", schedule.allow_unstable)
+        stable &= self.Q.check_step(eta_Q, k_Q, "target_lr", schedule.allow_unstable)
+
+        alpha = stages.coefficients(self.P, self.y_P, eta_P, k_P)
+        remaining = self.y_Q - self.gram.target_source @ alpha
+        gamma = stages.coefficients(self.Q, remaining, eta_Q, k_Q)
+        scratch = stages.coefficients(self.Q, self.y_Q, eta_Q, k_Q)
+
+        source_residual = stages.residual(self.P, self.y_P, eta_P, k_P)
+        final_source_residual = source_residual - self.gram.target_source.T @ gamma
+        final_target_residual = stages.residual(self.Q, remaining, eta_Q, k_Q)
+        gain, reason = stages.transfer_gain(self.Q, self.y_Q, remaining)
+        trajectory = self._trajectory(remaining, schedule)
+        trajectory_scratch = self._trajectory(self.y_Q, schedule)
+        return TransferOutcome(
+            rung=rung,
+            gradient_energy=_energy(remaining),
+            gradient_energy_scratch=_energy(self.y_Q),
+            displacement=trajectory.displacement[-1],
+            displacement_scratch=trajectory_scratch.displacement[-1],
+            gain=gain,
+            gain_reason=reason,
+            target_loss=trajectory.loss[-1],
+            target_loss_scratch=trajectory_scratch.loss[-1],
+            source_loss_pretrained=_energy(source_residual) / 2,
+            source_loss=_energy(final_source_residual) / 2,
+            source_outputs=self._like_labels(self.start[0] + self.y_P - final_source_residual),
+            target_outputs=self._like_labels(self.start[1] + self.y_Q - final_target_residual),
+            trajectory=trajectory,
+            trajectory_scratch=trajectory_scratch,
+            source_rank=self.P.rank,
+            target_rank=self.Q.rank,
+            source_steps=k_P,
+            target_steps=k_Q,
+            source_lr=eta_P,
+            target_lr=eta_Q,
+            stable=stable,
+            **self._test(alpha, gamma, scratch),
+        )
+
+    def _trajectory(self, y: Array, schedule: Schedule) -> Trajectory:
+        assert schedule.target_lr is not None
+        steps: tuple[Steps, ...] = (*schedule.recorded_steps(), schedule.target_steps)
+        return Trajectory(
+            steps=tuple(math.inf if k is None else float(k) for k in steps),
+            loss=tuple(stages.loss(self.Q, y, schedule.target_lr, k) for k in steps),
+            displacement=tuple(stages.displacement(self.Q, y, schedule.target_lr, k) for k in steps),
+        )
+
+    def _test(self, alpha: Array, gamma: Array, scratch: Array) -> dict[str, object]:
+        if self.problem.test is None:
+            return {}
+        outputs = self._like_labels(self.start[2] + self.gram.test_source @ alpha + self.gram.test_target @ gamma)
+        outputs_scratch = self._like_labels(self.start[2] + self.gram.test_target @ scratch)
+        return test_scores(self.problem, outputs, outputs_scratch)
+
+
+def test_scores(problem: TransferProblem, outputs: Array, outputs_scratch: Array) -> dict[str, object]:
+    """The test fields of an outcome, from outputs on the problem's test points after fine-tuning and from scratch."""
+    assert problem.test is not None
+    labels, kind = problem.test[1], problem.label_kind
+    return {
+        "test_outputs": outputs,
+        "test_outputs_scratch": outputs_scratch,
+        "test_error": error_rate(kind, outputs, labels),
+        "test_error_scratch": error_rate(kind, outputs_scratch, labels),
+        "test_mse": mean_squared_error(outputs, labels),
+        "test_mse_scratch": mean_squared_error(outputs_scratch, labels),
+    }
+
+
+def _energy(r: Array) -> float:
+    return scalar(namespace(r).sum(r * r))

@@ -1,0 +1,219 @@
+"""What is to be transferred, and how it is trained: the two inputs that every rung of the ladder shares."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from theory.arrays import Array, as_float, namespace, to_numpy
+from theory.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from theory.numeric.spectrum import GramSpectrum
+
+LabelledSet = tuple[Array, Array]
+"""Inputs `(n, d)` (any trailing shape for CNNs) and labels `(n,)` or `(n, c)`."""
+
+
+def labelled_set(pair: Any, name: str) -> LabelledSet:
+    """Check one `(X, y)` pair and return it as floating-point arrays.
+
+    Raises
+    ------
+    InvalidInput
+        For anything but finite numbers in matching, non-empty shapes, or an all-zero row of a matrix of inputs.
+    """
+    if not isinstance(pair, (tuple, list)) or len(pair) != 2:
+        raise InvalidInput(f"{name} is {type(pair).__name__}; a pair (X, y) is allowed")
+    X, y = as_float(pair[0], f"{name} X"), as_float(pair[1], f"{name} y")
+    if X.ndim < 2 or 0 in X.shape:
+        raise InvalidInput(f"{name} X has shape {tuple(X.shape)}; (n, d) with n, d ≥ 1 is allowed")
+    if y.ndim not in (1, 2) or 0 in y.shape:
+        raise InvalidInput(f"{name} y has shape {tuple(y.shape)}; (n,) or (n, c) with n, c ≥ 1 is allowed")
+    if X.shape[0] != y.shape[0]:
+        raise InvalidInput(f"{name} has {X.shape[0]} inputs and {y.shape[0]} labels; the numbers must be equal")
+    xp = namespace(X, y)
+    if X.ndim == 2:
+        largest = to_numpy(xp.max(xp.abs(X), axis=1))
+        if not largest.all():
+            row = int(largest.argmin())
+            raise InvalidInput(
+                f"{name} X row {row} is all zeros and has no direction; non-zero rows are allowed (drop it, or append a constant coordinate)"
+            )
+    return X, xp.astype(y, X.dtype) if y.dtype != X.dtype else y
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class TransferProblem:
+    """A source `P`, a target `Q` and, optionally, labelled test points of the target.
+
+    Parameters
+    ----------
+    source : pair of arrays, or None
+        `(X_P, y_P)`, shapes `(n_P, d)` and `(n_P,)` or `(n_P, c)`; `None` where a pretrained model stands for it.
+    target : pair of arrays
+        `(X_Q, y_Q)`, shapes `(n_Q, d)` and `(n_Q,)` or `(n_Q, c)`.
+    test : pair of arrays, optional
+        `(X_T, y_T)`.
+
+    Rows are used as they are: nothing is normalised. Two problems are equal when their contents are.
+
+    Raises
+    ------
+    InvalidInput
+        For NaN or infinite entries, mismatched lengths or dimensions, empty sets and all-zero input rows.
+    """
+
+    source: LabelledSet | None
+    target: LabelledSet
+    test: LabelledSet | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "target", labelled_set(self.target, "target"))
+        for name in ("source", "test"):
+            pair = getattr(self, name)
+            if pair is None:
+                continue
+            X, y = labelled_set(pair, name)
+            object.__setattr__(self, name, (X, y))
+            if X.shape[1:] != self.target[0].shape[1:]:
+                raise InvalidInput(
+                    f"{name} inputs have shape (n, {_shape(X)}) and target inputs (n, {_shape(self.target[0])}); the dimensions must be equal"
+                )
+            if y.shape[1:] != self.target[1].shape[1:]:
+                raise InvalidInput(
+                    f"{name} labels have shape {tuple(y.shape)} and target labels {tuple(self.target[1].shape)}; the numbers of outputs must be equal"
+                )
+            if X.dtype != self.target[0].dtype:
+                raise InvalidInput(f"{name} inputs are {X.dtype} and target inputs {self.target[0].dtype}; one dtype is allowed")
+
+    @property
+    def n_outputs(self) -> int:
+        """Number of label columns `c`; 1 for scalar labels."""
+        y = self.target[1]
+        return 1 if y.ndim == 1 else int(y.shape[1])
+
+    @property
+    def label_kind(self) -> str:
+        """`"sign"` (scalar, all ±1), `"one-hot"`, or `"real"`: decides what an error rate means."""
+        labels = [to_numpy(pair[1]) for pair in (self.target, self.test) if pair is not None]
+        if all(y.ndim == 1 and (abs(y) == 1).all() for y in labels):
+            return "sign"
+        if all(y.ndim == 2 and y.shape[1] > 1 and ((y == 0) | (y == 1)).all() and (y.sum(axis=1) == 1).all() for y in labels):
+            return "one-hot"
+        return "real"
+
+    @property
+    def content_hash(self) -> str:
+        """SHA-256 over every array's shape, dtype and values, in hexadecimal."""
+        digest = hashlib.sha256()
+        for pair in (self.source, self.target, self.test):
+            for array in pair or ():
+                host = to_numpy(array)
+                digest.update(f"{host.shape}{host.dtype.str}".encode())
+                digest.update(host.tobytes())
+            digest.update(b"|")
+        return digest.hexdigest()
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, TransferProblem) and self.content_hash == other.content_hash
+
+    def __hash__(self) -> int:
+        return hash(self.content_hash)
+
+    def __repr__(self) -> str:
+        sets = ((name, getattr(self, name)) for name in ("source", "target", "test"))
+        return f"TransferProblem({', '.join(f'{name}={None if p is None else (tuple(p[0].shape), tuple(p[1].shape))}' for name, p in sets)})"
+
+
+def _shape(X: Array) -> str:
+    return ", ".join(str(s) for s in X.shape[1:])
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Gradient descent in the two stages.
+
+    Parameters
+    ----------
+    source_steps, target_steps : int ≥ 0, optional
+        `None` trains to the end: the limit in closed form, a small residual in a trained net.
+    source_lr, target_lr : float > 0, optional
+        `None` takes `1/λ_max` of the stage's infinite-width Gram matrix.
+    snapshots : tuple of int, optional
+        Steps of the target stage that the trajectory records, besides its start and end. When empty, 1, 2, 5,
+        10, 20, … below `target_steps`.
+    momentum, weight_decay : float
+        Only 0 so far.
+    anchor : str
+        What weight decay pulls towards; only "zero" so far.
+    loss : str
+        Only "squared" so far.
+    allow_unstable : bool
+        Run a step size above `2/λ_max` instead of raising; the outcome then has `stable=False`.
+
+    Raises
+    ------
+    InvalidInput
+        For a value outside these ranges.
+    """
+
+    source_steps: int | None = None
+    target_steps: int | None = None
+    source_lr: float | None = None
+    target_lr: float | None = None
+    snapshots: tuple[int, ...] = field(default=(), kw_only=True)
+    momentum: float = field(default=0.0, kw_only=True)
+    weight_decay: float = field(default=0.0, kw_only=True)
+    anchor: str = field(default="zero", kw_only=True)
+    loss: str = field(default="squared", kw_only=True)
+    allow_unstable: bool = field(default=False, kw_only=True)
+
+    def __post_init__(self) -> None:
+        for name in ("source_steps", "target_steps"):
+            steps = getattr(self, name)
+            if steps is not None:
+                object.__setattr__(self, name, whole(steps, name))
+        for name in ("source_lr", "target_lr"):
+            lr = getattr(self, name)
+            if lr is not None:
+                if isinstance(lr, bool) or not isinstance(lr, (int, float)) or not 0 < lr < math.inf:
+                    raise InvalidInput(f"{name} is {lr!r}; a finite number above 0, or None for 1/λ_max, is allowed")
+                object.__setattr__(self, name, float(lr))
+        snapshots = tuple(sorted({whole(k, "a snapshot") for k in self.snapshots}))
+        if snapshots and self.target_steps is not None and snapshots[-1] > self.target_steps:
+            raise InvalidInput(f"a snapshot at step {snapshots[-1]} was given; at most target_steps = {self.target_steps} is allowed")
+        object.__setattr__(self, "snapshots", snapshots)
+        for name, allowed in (("momentum", 0), ("weight_decay", 0), ("anchor", "zero"), ("loss", "squared")):
+            if getattr(self, name) != allowed:
+                raise InvalidInput(f"{name} is {getattr(self, name)!r}; only {allowed!r} is allowed in this version")
+
+    def recorded_steps(self) -> tuple[int, ...]:
+        """Steps of the target stage, ascending from 0, that a trajectory records before its end."""
+        if self.snapshots:
+            steps = {0, *self.snapshots}
+        else:
+            limit = self.target_steps if self.target_steps is not None else 10_001
+            steps = {0, *(m * 10**e for e in range(7) for m in (1, 2, 5) if m * 10**e < limit)}
+        return tuple(sorted(k for k in steps if self.target_steps is None or k < self.target_steps))
+
+    def with_rates(self, source: GramSpectrum | None, target: GramSpectrum) -> Schedule:
+        """This schedule with `None` step sizes replaced by `1/λ_max` of the given spectra."""
+        source_lr = self.source_lr if source is None else rate(self.source_lr, source)
+        return replace(self, source_lr=source_lr, target_lr=rate(self.target_lr, target))
+
+
+def rate(lr: float | None, spectrum: GramSpectrum) -> float:
+    """`lr` itself, or `1/λ_max` when it is `None` (1 for a zero matrix, where no step moves anything)."""
+    if lr is not None:
+        return lr
+    return 1 / spectrum.largest if spectrum.largest > 0 else 1.0
+
+
+def whole(value: Any, name: str) -> int:
+    """`value` as a non-negative int; `InvalidInput` for anything else."""
+    if isinstance(value, bool) or not hasattr(value, "__index__") or value.__index__() < 0:
+        raise InvalidInput(f"{name} is {value!r}; a whole number ≥ 0 is allowed")
+    return int(value.__index__())
