@@ -1,0 +1,77 @@
+"""Experiments by name, and how one becomes a record."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from sim.backend import resolve_backend
+from sim.experiments import ladder, width_law
+from sim.records import SCHEMA, Cache, provenance, write_json
+from theory.errors import InvalidInput
+
+PROFILES = ("smoke", "quick", "standard", "full")
+
+_EXPERIMENTS: dict[str, ModuleType] = {module.NAME: module for module in (ladder, width_law)}
+
+
+def names() -> list[str]:
+    """Names of all experiments, in the order `reproduce` runs them."""
+    return list(_EXPERIMENTS)
+
+
+def experiment(name: str) -> ModuleType:
+    """The experiment called `name`; `InvalidInput` with the allowed names if there is none."""
+    if name not in _EXPERIMENTS:
+        raise InvalidInput(f"there is no experiment {name!r}; {', '.join(_EXPERIMENTS)} are allowed")
+    return _EXPERIMENTS[name]
+
+
+def run_experiment(name: str, profile: str, folder: Path, backend: str = "auto", cache: Cache | None = None) -> dict[str, Any]:
+    """Run one experiment and write its record to `folder/NAME.json`.
+
+    Replicates finished by an earlier, interrupted run are taken from the cache.
+
+    Returns
+    -------
+    The record.
+
+    Raises
+    ------
+    InvalidInput
+        For an unknown experiment, profile or backend, or a folder that cannot be written to; nothing is run then.
+    """
+    module = experiment(name)
+    if profile not in PROFILES:
+        raise InvalidInput(f"profile is {profile!r}; one of {', '.join(map(repr, PROFILES))} is allowed")
+    backend = resolve_backend(backend)
+    cache = cache or Cache()
+    for place in (folder, cache.folder):
+        _check_writable(place)
+    config = module.Config.profile(profile)
+    results = module.run(config, cache)
+    record = {
+        "schema": SCHEMA,
+        "experiment": name,
+        "title": module.TITLE,
+        "profile": profile,
+        "config": asdict(config),
+        "seeds": list(range(config.seeds)),
+        "claims": results.pop("claims"),
+        "provenance": provenance(backend=backend, device="cpu", dtype="float64", wall_seconds=results.pop("seconds")),
+        "results": results,
+    }
+    write_json(folder / f"{name}.json", record)
+    return record
+
+
+def _check_writable(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InvalidInput(f"cannot make the folder {str(folder)!r}: {error.strerror}") from None
+    if not os.access(folder, os.W_OK):
+        raise InvalidInput(f"cannot write to the folder {str(folder)!r}")

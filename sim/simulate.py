@@ -1,0 +1,297 @@
+"""The top of the two-layer ladder: a finite net, really trained, with its frozen-kernel rung beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
+import psutil
+
+from sim.backend import resolve_backend
+from sim.dynamics import BlockedNet, Descent, workers
+from sim.frozen import frozen_gram, frozen_gram_bytes
+from sim.networks import check_width, initial_net
+from theory.arrays import to_numpy
+from theory.errors import InvalidInput
+from theory.numeric.gram import relu_gram
+from theory.numeric.spectrum import GramSpectrum
+from theory.outcome import Trajectory, TransferOutcome
+from theory.predict import predict, test_scores, vectors
+from theory.problem import Schedule, TransferProblem, whole
+
+DTYPES = ("float64", "float32")
+
+
+def simulate(
+    problem: TransferProblem,
+    schedule: Schedule | None = None,
+    *,
+    width: int = 16384,
+    init_scale: float = 1.0,
+    antisymmetric: bool = True,
+    seed: int = 0,
+    backend: str = "auto",
+    dtype: str = "float64",
+    rtol: float = 1e-3,
+    max_steps: int = 100_000,
+    memory: str | None = None,
+    threads: int | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> TransferOutcome:
+    """Train a two-layer ReLU net on the source, then on the target, and measure what `predict` predicts.
+
+    Parameters
+    ----------
+    problem, schedule
+        As for `predict`; step sizes left open are `1/λ_max` of the infinite-width Gram matrix, the same on each rung.
+    width : int
+        Number of neurons, all counted; even when antisymmetric.
+    init_scale : float
+        `κ > 0`, the standard deviation of the initial weights.
+    antisymmetric : bool
+        Neurons in pairs with opposite readouts, so that the initial outputs are zero.
+    seed : int ≥ 0
+        Of weights and readouts.
+    backend : "auto" or "numpy"
+    dtype : "float64" or "float32"
+        Of the training; the frozen rung is always float64.
+    rtol, max_steps
+        Where a stage is to be trained to its end: until `‖u − y‖ ≤ rtol·‖y‖`, in at most `max_steps`.
+    memory : "byte", "bit" or "recompute", optional
+        How the activity of neurons is kept between steps; by default what fits.
+    threads : int, optional
+        Threads over blocks of neurons; by default all cores.
+    progress : callable, optional
+        Called with 1 after each gradient step.
+
+    Returns
+    -------
+    TransferOutcome
+        With `rung="trained"`; `.frozen` is the same net with its kernel frozen at `W(0)`.
+
+    Raises
+    ------
+    InvalidInput, UnstableStep
+        For anything out of range.
+    NotConverged
+        If a stage that was to be trained to its end did not get there.
+    """
+    schedule = schedule or Schedule()
+    return simulate_stages(
+        problem,
+        schedule,
+        (schedule.source_steps,),
+        width=width,
+        init_scale=init_scale,
+        antisymmetric=antisymmetric,
+        seed=seed,
+        backend=backend,
+        dtype=dtype,
+        rtol=rtol,
+        max_steps=max_steps,
+        memory=memory,
+        threads=threads,
+        progress=progress,
+    )[0]
+
+
+def simulate_stages(
+    problem: TransferProblem,
+    schedule: Schedule,
+    source_steps: Sequence[int | None],
+    *,
+    width: int = 16384,
+    init_scale: float = 1.0,
+    antisymmetric: bool = True,
+    seed: int = 0,
+    backend: str = "auto",
+    dtype: str = "float64",
+    rtol: float = 1e-3,
+    max_steps: int = 100_000,
+    memory: str | None = None,
+    threads: int | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> list[TransferOutcome]:
+    """`simulate` for several lengths of pretraining at once: one source run, fine-tuned from each of `source_steps`.
+
+    Parameters
+    ----------
+    source_steps : sequence of int or None
+        Strictly ascending, `None` (to the end) last; `schedule.source_steps` is ignored.
+
+    Other parameters, results and errors are those of `simulate`.
+    """
+    resolve_backend(backend)
+    vectors(problem)
+    check_width(width, problem.n_outputs, antisymmetric)
+    if dtype not in DTYPES:
+        raise InvalidInput(f"dtype is {dtype!r}; one of {', '.join(map(repr, DTYPES))} is allowed")
+    if not 0 < rtol < 1:
+        raise InvalidInput(f"rtol is {rtol!r}; a number between 0 and 1 is allowed")
+    if whole(max_steps, "max_steps") < 1:
+        raise InvalidInput(f"max_steps is {max_steps!r}; at least 1 is allowed")
+    if threads is not None and whole(threads, "threads") < 1:
+        raise InvalidInput(f"threads is {threads!r}; at least 1, or None for all cores, is allowed")
+    seed = whole(seed, "seed")
+    _check_ascending(source_steps)
+    problem = _on_host(problem)
+    assert problem.source is not None
+    P, Q = GramSpectrum.of(relu_gram(problem.source[0])), GramSpectrum.of(relu_gram(problem.target[0]))
+    schedule = schedule.with_rates(P, Q)
+    assert schedule.source_lr is not None and schedule.target_lr is not None
+    stable = P.check_step(schedule.source_lr, source_steps[-1], "source_lr", schedule.allow_unstable)
+    stable &= Q.check_step(schedule.target_lr, schedule.target_steps, "target_lr", schedule.allow_unstable)
+
+    W, a = initial_net(
+        width, problem.source[0].shape[1], problem.n_outputs, init_scale=init_scale, antisymmetric=antisymmetric, seed=seed
+    )
+    trained = _Run(problem, schedule, W.astype(dtype), a.astype(dtype), None, memory, rtol, max_steps, stable, progress).outcomes(
+        source_steps, threads
+    )
+    frozen = _frozen(problem, schedule, source_steps, W, a, memory, rtol, max_steps, stable, threads)
+    return [replace(t, gain=f.gain, gain_reason=f.gain_reason, frozen=f) for t, f in zip(trained, frozen, strict=True)]
+
+
+def _check_ascending(source_steps: Sequence[int | None]) -> None:
+    if not source_steps:
+        raise InvalidInput("source_steps is empty; at least one number of steps is needed")
+    order = [float("inf") if k is None else whole(k, "source_steps") for k in source_steps]
+    if any(a >= b for a, b in zip(order, order[1:], strict=False)):
+        raise InvalidInput(f"source_steps are {list(source_steps)}; strictly ascending numbers, None (to the end) last, are allowed")
+
+
+def _on_host(problem: TransferProblem) -> TransferProblem:
+    def convert(pair: tuple | None) -> tuple | None:
+        return None if pair is None else tuple(to_numpy(x).astype(np.float64) for x in pair)
+
+    target = convert(problem.target)
+    assert target is not None
+    return TransferProblem(source=convert(problem.source), target=target, test=convert(problem.test))
+
+
+def _frozen(
+    problem: TransferProblem,
+    schedule: Schedule,
+    source_steps: Sequence[int | None],
+    W: np.ndarray,
+    a: np.ndarray,
+    memory: str | None,
+    rtol: float,
+    max_steps: int,
+    stable: bool,
+    threads: int | None,
+) -> list[TransferOutcome]:
+    """The frozen rung in closed form; step by step where its Gram matrix does not fit in half the free memory."""
+    if frozen_gram_bytes(problem) > psutil.virtual_memory().available / 2:
+        run = _Run(problem, schedule, W.copy(), a, W, memory, rtol, max_steps, stable, None)
+        return run.outcomes(source_steps, threads)
+    gram = frozen_gram(problem, W, a)
+    with workers(threads) as run_map:
+        net = BlockedNet(W, a, run_map)
+        starts = [net.outputs(pair[0]).reshape(pair[1].shape) for pair in (problem.source, problem.target, problem.test) if pair is not None]
+    # A finite net's λ_max may exceed the infinite-width one a little: its own stability is reported, not imposed.
+    schedule = replace(schedule, allow_unstable=True)
+    return [
+        predict(problem, replace(schedule, source_steps=k), gram=gram, initial_outputs=tuple(starts), rung="frozen") for k in source_steps
+    ]
+
+
+class _Run:
+    """One net under one schedule: the source run, and a fine-tuning run from each of its checkpoints."""
+
+    def __init__(
+        self,
+        problem: TransferProblem,
+        schedule: Schedule,
+        W: np.ndarray,
+        a: np.ndarray,
+        gates: np.ndarray | None,
+        memory: str | None,
+        rtol: float,
+        max_steps: int,
+        stable: bool,
+        progress: Callable[[int], None] | None,
+    ) -> None:
+        self.problem, self.schedule, self.W, self.a, self.gates, self.memory = problem, schedule, W, a, gates, memory
+        self.limits = {"rtol": rtol, "max_steps": max_steps, "progress": progress}
+        self.stable = stable
+        self.sets: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+        for name in ("source", "target", "test"):
+            pair = getattr(problem, name)
+            if pair is not None:
+                X, y = pair
+                self.sets[name] = (X.astype(W.dtype), y.reshape(len(y), -1))
+
+    def outcomes(self, source_steps: Sequence[int | None], threads: int | None) -> list[TransferOutcome]:
+        """One outcome for each length of pretraining."""
+        results: list[TransferOutcome] = []
+        with workers(threads) as run:
+            scratch, scratch_net = self._fine_tune(run, self.W)
+            test_scratch = self._outputs(scratch_net, "test")
+            finite = [k for k in source_steps if k is not None]
+            net = self._net(run, self.W.copy())
+
+            def fork(step: int, loss: float) -> None:
+                if step not in finite and source_steps[-1] is not None:
+                    return
+                descent, tuned = (scratch, scratch_net) if step == 0 else self._fine_tune(run, net.W)
+                results.append(self._outcome(step, loss, descent, tuned, scratch, test_scratch))
+
+            X, y = self.sets["source"]
+            net.descend(X, y, lr=self._lr("source"), steps=source_steps[-1], record=finite, on_record=fork, **self.limits)
+        return results[: len(source_steps)]
+
+    def _lr(self, stage: str) -> float:
+        lr = self.schedule.source_lr if stage == "source" else self.schedule.target_lr
+        assert lr is not None
+        return lr
+
+    def _net(self, run: Callable, W: np.ndarray) -> BlockedNet:
+        return BlockedNet(W, self.a, run, gates=self.gates, memory=self.memory)
+
+    def _fine_tune(self, run: Callable, W: np.ndarray) -> tuple[Descent, BlockedNet]:
+        net = self._net(run, W.copy())
+        X, y = self.sets["target"]
+        steps = self.schedule.target_steps
+        return net.descend(X, y, lr=self._lr("target"), steps=steps, record=self.schedule.recorded_steps(), **self.limits), net
+
+    def _outputs(self, net: BlockedNet, name: str) -> np.ndarray | None:
+        if name not in self.sets:
+            return None
+        return net.outputs(self.sets[name][0]).reshape(getattr(self.problem, name)[1].shape)
+
+    def _outcome(
+        self, step: int, source_loss: float, descent: Descent, tuned: BlockedNet, scratch: Descent, test_scratch: np.ndarray | None
+    ) -> TransferOutcome:
+        source_outputs, test_outputs = self._outputs(tuned, "source"), self._outputs(tuned, "test")
+        assert source_outputs is not None
+        residual = source_outputs.ravel() - self.sets["source"][1].ravel()
+        tests = {} if test_outputs is None or test_scratch is None else test_scores(self.problem, test_outputs, test_scratch)
+        return TransferOutcome(
+            rung="trained" if self.gates is None else "frozen",
+            gradient_energy=2 * descent.loss[0],
+            gradient_energy_scratch=2 * scratch.loss[0],
+            displacement=descent.displacement[-1],
+            displacement_scratch=scratch.displacement[-1],
+            gain=None,
+            gain_reason="the Gram matrix was too large to be formed",
+            target_loss=descent.loss[-1],
+            target_loss_scratch=scratch.loss[-1],
+            source_loss_pretrained=source_loss,
+            source_loss=float(residual @ residual) / 2,
+            source_outputs=source_outputs,
+            target_outputs=descent.outputs.reshape(self.problem.target[1].shape),
+            trajectory=_trajectory(descent),
+            trajectory_scratch=_trajectory(scratch),
+            source_steps=step,
+            target_steps=descent.steps[-1],
+            source_lr=self.schedule.source_lr,
+            target_lr=self._lr("target"),
+            stable=self.stable,
+            **tests,
+        )
+
+
+def _trajectory(descent: Descent) -> Trajectory:
+    return Trajectory(steps=tuple(map(float, descent.steps)), loss=descent.loss, displacement=descent.displacement)
