@@ -1,0 +1,129 @@
+"""The public face of ptoq, and its command line.
+
+>>> import numpy as np, ptoq
+>>> rng = np.random.default_rng(0)
+>>> X = rng.standard_normal((30, 5))
+>>> problem = ptoq.TransferProblem(source=(X, X[:, 0]), target=(X[:20], X[:20, 0]))
+>>> round(ptoq.predict(problem).gain, 6)  # the target lies in the source: nothing is left to learn
+1.0
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any
+
+if TYPE_CHECKING:
+    from sim.simulate import simulate
+    from theory.errors import InvalidInput, NotConverged, UnstableStep
+    from theory.numeric.gram import relu_gram
+    from theory.numeric.stages import transformed_labels
+    from theory.outcome import Trajectory, TransferOutcome
+    from theory.predict import GramBlocks, predict
+    from theory.problem import Schedule, TransferProblem
+
+__all__ = [
+    # the contract
+    "TransferProblem",
+    "Schedule",
+    "TransferOutcome",
+    "Trajectory",
+    # the rungs of the ladder
+    "predict",
+    "simulate",
+    # their parts
+    "relu_gram",
+    "transformed_labels",
+    "GramBlocks",
+    # errors
+    "InvalidInput",
+    "UnstableStep",
+    "NotConverged",
+]
+
+# Where each name lives; imported when first asked for, so that `ptoq --help` does not wait for what it does not use.
+_HOMES = {
+    "TransferProblem": "theory.problem",
+    "Schedule": "theory.problem",
+    "TransferOutcome": "theory.outcome",
+    "Trajectory": "theory.outcome",
+    "predict": "theory.predict",
+    "GramBlocks": "theory.predict",
+    "simulate": "sim.simulate",
+    "relu_gram": "theory.numeric.gram",
+    "transformed_labels": "theory.numeric.stages",
+    "InvalidInput": "theory.errors",
+    "UnstableStep": "theory.errors",
+    "NotConverged": "theory.errors",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("ptoq")
+    if name not in _HOMES:
+        raise AttributeError(f"module 'ptoq' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOMES, "__version__"])
+
+
+def _command_line(arguments: list[str] | None) -> Any:
+    import tyro
+    from tyro.conf import OmitArgPrefixes, OmitSubcommandPrefixes, subcommand
+
+    from paper_figs.commands import Figures, Reproduce
+    from sim.commands import Predict, SimList, SimRun
+
+    @dataclass(frozen=True)
+    class Sim:
+        """Simulation experiments: list them, run one."""
+
+        action: Annotated[SimList, subcommand("list")] | Annotated[SimRun, subcommand("run")]
+
+        def run(self) -> int:
+            """Pass on to the action."""
+            return self.action.run()
+
+    commands = (
+        Annotated[Predict, subcommand("predict")]
+        | Annotated[Sim, subcommand("sim")]
+        | Annotated[Figures, subcommand("figures")]
+        | Annotated[Reproduce, subcommand("reproduce")]
+    )
+    description = "Will this pretrained network transfer, how far will its weights move, how fast, and how well?"
+    return tyro.cli(commands, prog="ptoq", description=description, args=arguments, config=(OmitArgPrefixes, OmitSubcommandPrefixes))
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line and return its exit code: 0, 1 if a claim failed, 2 for bad input, 130 when interrupted."""
+    command = _command_line(arguments)
+    from theory.errors import InvalidInput, NotConverged
+
+    try:
+        return int(command.run())
+    except (InvalidInput, NotConverged) as error:
+        _fail(str(error))
+        return 2
+    except OSError as error:
+        if isinstance(error, BrokenPipeError):
+            return 0
+        _fail(f"{error.strerror or error}" + (f": {error.filename}" if error.filename else ""))
+        return 2
+    except KeyboardInterrupt:
+        _fail("interrupted; what was finished is kept, and the same command goes on from there")
+        return 130
+
+
+def _fail(message: str) -> None:
+    print(f"ptoq: {message}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

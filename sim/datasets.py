@@ -137,7 +137,9 @@ def load(where: str, label: str = "y") -> LabelledSet:
 def _check_size(where: str, size: int) -> None:
     available = psutil.virtual_memory().available
     if size > available / 4:
-        raise InvalidInput(f"{where!r} holds {size / 2**30:.1f} GiB; at most a quarter of the free memory, {available / 2**32:.1f} GiB, is allowed")
+        raise InvalidInput(
+            f"{where!r} holds {size / 2**30:.1f} GiB; at most a quarter of the free memory, {available / 2**32:.1f} GiB, is allowed"
+        )
 
 
 def _load_npz(path: Path) -> LabelledSet:
@@ -192,6 +194,6 @@ def check_memory(n_source: int, n_target: int, n_test: int = 0) -> None:
     available = psutil.virtual_memory().available
     if need > available:
         raise InvalidInput(
-            f"{n_source} source, {n_target} target and {n_test} test points need about {need / 2**30:.1f} GiB; {available / 2**30:.1f} GiB are free "
-            "(--max-source, --max-target and --max-test take a random subset)"
+            f"{n_source} source, {n_target} target and {n_test} test points need about {need / 2**30:.1f} GiB; "
+            f"{available / 2**30:.1f} GiB are free (--max-source, --max-target and --max-test take a random subset)"
         )

@@ -137,7 +137,7 @@ class BlockedNet:
         max_steps: int = 100_000,
         record: Sequence[int] = (),
         on_record: Callable[[int, float], None] | None = None,
-        progress: Callable[[int], None] | None = None,
+        progress: Callable[[int], object] | None = None,
     ) -> Descent:
         """Gradient descent on `½‖u − y‖²`, in place.
 
@@ -184,8 +184,8 @@ class BlockedNet:
                 return Descent(u, *zip(*seen, strict=True))
             if steps is None and k == max_steps:
                 raise NotConverged(
-                    f"‖u − y‖ is {math.sqrt(2 * loss):.3g} after {max_steps} steps of size {lr:.6g}; at most rtol·‖y‖ = {threshold:.3g} was asked "
-                    "for (raise max_steps or rtol, or give a number of steps)"
+                    f"‖u − y‖ is {math.sqrt(2 * loss):.3g} after {max_steps} steps of size {lr:.6g}; at most rtol·‖y‖ = {threshold:.3g} "
+                    "was asked for (raise max_steps or rtol, or give a number of steps)"
                 )
             u = stage.advance(residual * -lr)
             k += 1

@@ -23,11 +23,25 @@ class Estimate:
     n: int
 
     def z(self, reference: float) -> float:
-        """`(mean − reference)/standard_error`; 0 or ±inf without spread."""
+        """`(mean − reference)/standard_error`, as the normal quantile of the same tail; 0 or ±inf without spread.
+
+        The standard error is itself measured, so the quotient follows Student's t with `n − 1` degrees of freedom; at
+        n = 8 it exceeds 4.5 by chance 400 times as often as a normal variable does.
+        """
         gap = self.mean - reference
-        if self.standard_error > 0:
-            return gap / self.standard_error
-        return math.copysign(math.inf, gap) if gap else 0.0
+        if self.standard_error == 0:
+            return math.copysign(math.inf, gap) if gap else 0.0
+        from scipy.special import ndtri_exp, stdtr
+
+        tail = stdtr(self.n - 1, -abs(gap) / self.standard_error)
+        return math.copysign(-ndtri_exp(math.log(tail)) if tail > 0 else math.inf, gap)
+
+    @property
+    def detectable(self) -> float:
+        """The least true gap that `z` at its limit would reveal half of the time: the power of the test."""
+        from scipy.special import ndtr, stdtrit
+
+        return float(-stdtrit(self.n - 1, ndtr(-Z_LIMIT))) * self.standard_error
 
 
 def estimate(values: Sequence[float]) -> Estimate:
@@ -50,6 +64,48 @@ def root_mean_square(values: Sequence[float]) -> Estimate:
     leave_one_out = np.sqrt((squares.sum() - squares) / (n - 1))
     spread = math.sqrt((n - 1) / n * float(((leave_one_out - leave_one_out.mean()) ** 2).sum()))
     return Estimate(math.sqrt(float(squares.mean())), spread, n)
+
+
+def bias_and_spread(vectors: np.ndarray) -> tuple[Estimate, Estimate]:
+    """Length of the mean vector, and root of the total variance round it, each with a jackknife standard error.
+
+    Parameters
+    ----------
+    vectors : (n, p) array, n ≥ 3
+        One independent vector a row.
+
+    Returns
+    -------
+    bias : Estimate
+        `√U` with `U` the mean of `v_s·v_t` over pairs `s ≠ t`, which does not count the spread as bias; its mean is 0
+        where `U ≤ 0`, that is where no bias is seen.
+    spread : Estimate
+
+    Raises
+    ------
+    InvalidInput
+        For fewer than three vectors.
+    """
+    n = len(vectors)
+    if n < 3:
+        raise InvalidInput(f"{n} runs were given; at least 3 are needed to tell bias from spread")
+    # Everything needed, for the sample and for each sample less one, is in the n × n inner products.
+    inner = vectors @ vectors.T
+
+    def split(total: float, squares: float, count: int) -> tuple[float, float]:
+        bias_squared = (total - squares) / (count * (count - 1))
+        return bias_squared, squares / count - bias_squared
+
+    rows, squares = inner.sum(axis=1), np.diag(inner)
+    bias_squared, variance = split(inner.sum(), squares.sum(), n)
+    without = np.array([split(inner.sum() - 2 * rows[k] + squares[k], squares.sum() - squares[k], n - 1) for k in range(n)])
+    errors = np.sqrt((n - 1) / n * ((without - without.mean(axis=0)) ** 2).sum(axis=0))
+
+    def root(square: float, error: float) -> Estimate:
+        length = math.sqrt(max(square, 0.0))
+        return Estimate(length, error / (2 * length) if length > 0 else math.sqrt(error), n)
+
+    return root(float(bias_squared), float(errors[0])), root(float(variance), float(errors[1]))
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 import psutil
@@ -37,7 +38,7 @@ def simulate(
     max_steps: int = 100_000,
     memory: str | None = None,
     threads: int | None = None,
-    progress: Callable[[int], None] | None = None,
+    progress: Callable[[int], object] | None = None,
 ) -> TransferOutcome:
     """Train a two-layer ReLU net on the source, then on the target, and measure what `predict` predicts.
 
@@ -111,7 +112,7 @@ def simulate_stages(
     max_steps: int = 100_000,
     memory: str | None = None,
     threads: int | None = None,
-    progress: Callable[[int], None] | None = None,
+    progress: Callable[[int], object] | None = None,
 ) -> list[TransferOutcome]:
     """`simulate` for several lengths of pretraining at once: one source run, fine-tuned from each of `source_steps`.
 
@@ -143,21 +144,30 @@ def simulate_stages(
     stable = P.check_step(schedule.source_lr, source_steps[-1], "source_lr", schedule.allow_unstable)
     stable &= Q.check_step(schedule.target_lr, schedule.target_steps, "target_lr", schedule.allow_unstable)
 
-    W, a = initial_net(
-        width, problem.source[0].shape[1], problem.n_outputs, init_scale=init_scale, antisymmetric=antisymmetric, seed=seed
-    )
-    trained = _Run(problem, schedule, W.astype(dtype), a.astype(dtype), None, memory, rtol, max_steps, stable, progress).outcomes(
-        source_steps, threads
-    )
-    frozen = _frozen(problem, schedule, source_steps, W, a, memory, rtol, max_steps, stable, threads)
+    settings = _Settings(memory, rtol, max_steps, threads, progress, stable)
+    W, a = initial_net(width, problem.source[0].shape[1], problem.n_outputs, init_scale=init_scale, antisymmetric=antisymmetric, seed=seed)
+    trained = _Run(problem, schedule, W.astype(dtype), a.astype(dtype), None, settings).outcomes(source_steps)
+    frozen = _frozen(problem, schedule, source_steps, W, a, settings)
     return [replace(t, gain=f.gain, gain_reason=f.gain_reason, frozen=f) for t, f in zip(trained, frozen, strict=True)]
+
+
+@dataclass(frozen=True)
+class _Settings:
+    """How a run is carried out, as `simulate` was asked."""
+
+    memory: str | None
+    rtol: float
+    max_steps: int
+    threads: int | None
+    progress: Callable[[int], object] | None
+    stable: bool
 
 
 def _check_ascending(source_steps: Sequence[int | None]) -> None:
     if not source_steps:
         raise InvalidInput("source_steps is empty; at least one number of steps is needed")
     order = [float("inf") if k is None else whole(k, "source_steps") for k in source_steps]
-    if any(a >= b for a, b in zip(order, order[1:], strict=False)):
+    if any(a >= b for a, b in pairwise(order)):
         raise InvalidInput(f"source_steps are {list(source_steps)}; strictly ascending numbers, None (to the end) last, are allowed")
 
 
@@ -171,25 +181,17 @@ def _on_host(problem: TransferProblem) -> TransferProblem:
 
 
 def _frozen(
-    problem: TransferProblem,
-    schedule: Schedule,
-    source_steps: Sequence[int | None],
-    W: np.ndarray,
-    a: np.ndarray,
-    memory: str | None,
-    rtol: float,
-    max_steps: int,
-    stable: bool,
-    threads: int | None,
+    problem: TransferProblem, schedule: Schedule, source_steps: Sequence[int | None], W: np.ndarray, a: np.ndarray, settings: _Settings
 ) -> list[TransferOutcome]:
     """The frozen rung in closed form; step by step where its Gram matrix does not fit in half the free memory."""
     if frozen_gram_bytes(problem) > psutil.virtual_memory().available / 2:
-        run = _Run(problem, schedule, W.copy(), a, W, memory, rtol, max_steps, stable, None)
-        return run.outcomes(source_steps, threads)
+        return _Run(problem, schedule, W, a, W, replace(settings, progress=None)).outcomes(source_steps)
     gram = frozen_gram(problem, W, a)
-    with workers(threads) as run_map:
+    with workers(settings.threads) as run_map:
         net = BlockedNet(W, a, run_map)
-        starts = [net.outputs(pair[0]).reshape(pair[1].shape) for pair in (problem.source, problem.target, problem.test) if pair is not None]
+        starts = [
+            net.outputs(pair[0]).reshape(pair[1].shape) for pair in (problem.source, problem.target, problem.test) if pair is not None
+        ]
     # A finite net's λ_max may exceed the infinite-width one a little: its own stability is reported, not imposed.
     schedule = replace(schedule, allow_unstable=True)
     return [
@@ -207,15 +209,9 @@ class _Run:
         W: np.ndarray,
         a: np.ndarray,
         gates: np.ndarray | None,
-        memory: str | None,
-        rtol: float,
-        max_steps: int,
-        stable: bool,
-        progress: Callable[[int], None] | None,
+        settings: _Settings,
     ) -> None:
-        self.problem, self.schedule, self.W, self.a, self.gates, self.memory = problem, schedule, W, a, gates, memory
-        self.limits = {"rtol": rtol, "max_steps": max_steps, "progress": progress}
-        self.stable = stable
+        self.problem, self.schedule, self.W, self.a, self.gates, self.settings = problem, schedule, W, a, gates, settings
         self.sets: dict[str, tuple[np.ndarray, np.ndarray]] = {}
         for name in ("source", "target", "test"):
             pair = getattr(problem, name)
@@ -223,24 +219,30 @@ class _Run:
                 X, y = pair
                 self.sets[name] = (X.astype(W.dtype), y.reshape(len(y), -1))
 
-    def outcomes(self, source_steps: Sequence[int | None], threads: int | None) -> list[TransferOutcome]:
+    def outcomes(self, source_steps: Sequence[int | None]) -> list[TransferOutcome]:
         """One outcome for each length of pretraining."""
         results: list[TransferOutcome] = []
-        with workers(threads) as run:
+        with workers(self.settings.threads) as run:
             scratch, scratch_net = self._fine_tune(run, self.W)
             test_scratch = self._outputs(scratch_net, "test")
             finite = [k for k in source_steps if k is not None]
             net = self._net(run, self.W.copy())
 
             def fork(step: int, loss: float) -> None:
-                if step not in finite and source_steps[-1] is not None:
-                    return
                 descent, tuned = (scratch, scratch_net) if step == 0 else self._fine_tune(run, net.W)
                 results.append(self._outcome(step, loss, descent, tuned, scratch, test_scratch))
 
-            X, y = self.sets["source"]
-            net.descend(X, y, lr=self._lr("source"), steps=source_steps[-1], record=finite, on_record=fork, **self.limits)
-        return results[: len(source_steps)]
+            self._descend(net, "source", source_steps[-1], finite, fork)
+        return results
+
+    def _descend(
+        self, net: BlockedNet, stage: str, steps: int | None, record: Sequence[int], on_record: Callable[[int, float], None] | None = None
+    ) -> Descent:
+        X, y = self.sets[stage]
+        rtol, max_steps, progress = self.settings.rtol, self.settings.max_steps, self.settings.progress
+        return net.descend(
+            X, y, lr=self._lr(stage), steps=steps, rtol=rtol, max_steps=max_steps, record=record, on_record=on_record, progress=progress
+        )
 
     def _lr(self, stage: str) -> float:
         lr = self.schedule.source_lr if stage == "source" else self.schedule.target_lr
@@ -248,13 +250,11 @@ class _Run:
         return lr
 
     def _net(self, run: Callable, W: np.ndarray) -> BlockedNet:
-        return BlockedNet(W, self.a, run, gates=self.gates, memory=self.memory)
+        return BlockedNet(W, self.a, run, gates=self.gates, memory=self.settings.memory)
 
     def _fine_tune(self, run: Callable, W: np.ndarray) -> tuple[Descent, BlockedNet]:
         net = self._net(run, W.copy())
-        X, y = self.sets["target"]
-        steps = self.schedule.target_steps
-        return net.descend(X, y, lr=self._lr("target"), steps=steps, record=self.schedule.recorded_steps(), **self.limits), net
+        return self._descend(net, "target", self.schedule.target_steps, self.schedule.recorded_steps()), net
 
     def _outputs(self, net: BlockedNet, name: str) -> np.ndarray | None:
         if name not in self.sets:
@@ -288,7 +288,7 @@ class _Run:
             target_steps=descent.steps[-1],
             source_lr=self.schedule.source_lr,
             target_lr=self._lr("target"),
-            stable=self.stable,
+            stable=self.settings.stable,
             **tests,
         )
 

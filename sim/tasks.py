@@ -68,6 +68,7 @@ class SphereTask:
 
     def problem(self) -> TransferProblem:
         """The problem these dials describe; the same dials give the same problem."""
+
         # One stream for each ingredient: turning one dial leaves all the others' draws as they were.
         def stream(purpose: str) -> np.random.Generator:
             return generator(f"sphere {purpose}", self.seed)
@@ -121,7 +122,8 @@ class DigitsTask:
             check_count(name, getattr(self, name), 1)
         if self.n_source > 1797 or self.n_target + self.n_test > 5000:
             raise InvalidInput(
-                f"{self.n_source} source and {self.n_target} + {self.n_test} target and test points were asked for; at most 1797 and 5000 are allowed"
+                f"{self.n_source} source and {self.n_target} + {self.n_test} target and test points were asked for; "
+                "at most 1797 and 5000 are allowed"
             )
 
     def problem(self) -> TransferProblem:
@@ -152,7 +154,7 @@ def check_count(name: str, value: int, least: int) -> None:
 def _linear_quadratic(rng: np.random.Generator, d: int) -> tuple[Teacher, Teacher]:
     """Two orthonormal teachers, half of the variance of each in degree 1 and half in degree 2 of the sphere."""
     directions = np.linalg.qr(rng.standard_normal((d, 2)))[0].T
-    forms = []
+    forms: list[np.ndarray] = []
     for _ in range(2):
         A = rng.standard_normal((d, d))
         A = (A + A.T) / 2

@@ -58,7 +58,9 @@ def assert_z(estimate: Any, reference: float, limit: float = 4.5) -> None:
     assert math.isfinite(mean), f"mean {mean} is not finite"
     assert 0 < error < math.inf, f"standard error {error} is not a positive number: nothing was measured"
     z = (mean - float(reference)) / error
-    assert abs(z) < limit, f"z = {z:.2f} (mean {mean:.6g}, reference {float(reference):.6g}, standard error {error:.3g}); |z| < {limit} is allowed"
+    assert abs(z) < limit, (
+        f"z = {z:.2f} (mean {mean:.6g}, reference {float(reference):.6g}, standard error {error:.3g}); |z| < {limit} is allowed"
+    )
 
 
 def _host(x: Any) -> np.ndarray:

@@ -59,7 +59,9 @@ def test_z_class():
         assert_z((0.0, error), -4.51 * error)
 
 
-@pytest.mark.parametrize("estimate", [(0.0, 0.0), (0.0, math.nan), (0.0, math.inf), (math.nan, 1.0), np.zeros(16), np.arange(4.0), np.zeros((8, 8))])
+@pytest.mark.parametrize(
+    "estimate", [(0.0, 0.0), (0.0, math.nan), (0.0, math.inf), (math.nan, 1.0), np.zeros(16), np.arange(4.0), np.zeros((8, 8))]
+)
 def test_z_refuses_what_was_not_measured(estimate):
     with pytest.raises(AssertionError):
         assert_z(estimate, 0.0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from theory.arrays import Array, namespace, scalar
 from theory.errors import InvalidInput
@@ -134,7 +135,13 @@ class _Kernelised:
         assert self.problem.source is not None
         n_P, n_Q = self.problem.source[0].shape[0] * c, self.problem.target[0].shape[0] * c
         n_T = None if self.problem.test is None else self.problem.test[0].shape[0] * c
-        expected = {"source": (n_P, n_P), "target": (n_Q, n_Q), "target_source": (n_Q, n_P), "test_source": (n_T, n_P), "test_target": (n_T, n_Q)}
+        expected = {
+            "source": (n_P, n_P),
+            "target": (n_Q, n_Q),
+            "target_source": (n_Q, n_P),
+            "test_source": (n_T, n_P),
+            "test_target": (n_T, n_Q),
+        }
         for name, shape in expected.items():
             block = getattr(self.gram, name)
             if name.startswith("test") and n_T is None:
@@ -203,7 +210,7 @@ class _Kernelised:
             displacement=tuple(stages.displacement(self.Q, y, schedule.target_lr, k) for k in steps),
         )
 
-    def _test(self, alpha: Array, gamma: Array, scratch: Array) -> dict[str, object]:
+    def _test(self, alpha: Array, gamma: Array, scratch: Array) -> dict[str, Any]:
         if self.problem.test is None:
             return {}
         outputs = self._like_labels(self.start[2] + self.gram.test_source @ alpha + self.gram.test_target @ gamma)
@@ -211,7 +218,7 @@ class _Kernelised:
         return test_scores(self.problem, outputs, outputs_scratch)
 
 
-def test_scores(problem: TransferProblem, outputs: Array, outputs_scratch: Array) -> dict[str, object]:
+def test_scores(problem: TransferProblem, outputs: Array, outputs_scratch: Array) -> dict[str, Any]:
     """The test fields of an outcome, from outputs on the problem's test points after fine-tuning and from scratch."""
     assert problem.test is not None
     labels, kind = problem.test[1], problem.label_kind

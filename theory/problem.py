@@ -40,7 +40,8 @@ def labelled_set(pair: Any, name: str) -> LabelledSet:
         if not largest.all():
             row = int(largest.argmin())
             raise InvalidInput(
-                f"{name} X row {row} is all zeros and has no direction; non-zero rows are allowed (drop it, or append a constant coordinate)"
+                f"{name} X row {row} is all zeros and has no direction; non-zero rows are allowed "
+                "(drop it, or append a constant coordinate)"
             )
     return X, xp.astype(y, X.dtype) if y.dtype != X.dtype else y
 
@@ -80,11 +81,13 @@ class TransferProblem:
             object.__setattr__(self, name, (X, y))
             if X.shape[1:] != self.target[0].shape[1:]:
                 raise InvalidInput(
-                    f"{name} inputs have shape (n, {_shape(X)}) and target inputs (n, {_shape(self.target[0])}); the dimensions must be equal"
+                    f"{name} inputs have shape (n, {_shape(X)}) and target inputs (n, {_shape(self.target[0])}); "
+                    "the dimensions must be equal"
                 )
             if y.shape[1:] != self.target[1].shape[1:]:
                 raise InvalidInput(
-                    f"{name} labels have shape {tuple(y.shape)} and target labels {tuple(self.target[1].shape)}; the numbers of outputs must be equal"
+                    f"{name} labels have shape {tuple(y.shape)} and target labels {tuple(self.target[1].shape)}; "
+                    "the numbers of outputs must be equal"
                 )
             if X.dtype != self.target[0].dtype:
                 raise InvalidInput(f"{name} inputs are {X.dtype} and target inputs {self.target[0].dtype}; one dtype is allowed")
@@ -125,7 +128,9 @@ class TransferProblem:
 
     def __repr__(self) -> str:
         sets = ((name, getattr(self, name)) for name in ("source", "target", "test"))
-        return f"TransferProblem({', '.join(f'{name}={None if p is None else (tuple(p[0].shape), tuple(p[1].shape))}' for name, p in sets)})"
+        return (
+            f"TransferProblem({', '.join(f'{name}={None if p is None else (tuple(p[0].shape), tuple(p[1].shape))}' for name, p in sets)})"
+        )
 
 
 def _shape(X: Array) -> str:

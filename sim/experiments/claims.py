@@ -18,66 +18,92 @@ class Claim:
     claim : str
         What is claimed, in words.
     where : str
-        Task and size it was tested on.
-    predicted, measured : float
-    standard_error : float or None
-        Of `measured`.
+        Task and width it was tested on.
+    at : str
+        The point within that, such as the length of pretraining; may be empty.
+    predicted : float
+    measured, standard_error : float or None
+        `None` where nothing could be fitted.
     statistic : str
-        "z", "gap" or "exponent": the rule that decided, with its `value` and the `limit` it had to keep within.
+        "z", "relative gap", "gap" or "exponent z": the rule that decided, with its `value` and the `limit` for it.
     value, limit : float
-    held : bool
+    verdict : str
+        "held", "failed", or "undecided" where the data could not have told.
+    detectable : float or None
+        The power of a z-test: the least true gap it would reveal half of the time.
     """
 
     claim: str
     where: str
+    at: str = ""
     predicted: float
-    measured: float
+    measured: float | None
     standard_error: float | None
     statistic: str
-    value: float
+    value: float | None
     limit: float
-    held: bool
+    verdict: str
+    detectable: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready; an infinite statistic becomes the string "inf"."""
         return {k: ("inf" if isinstance(v, float) and math.isinf(v) else v) for k, v in asdict(self).items()}
 
 
-def z_claim(claim: str, where: str, measured: Estimate, predicted: float) -> Claim:
+def z_claim(claim: str, where: str, at: str, measured: Estimate, predicted: float) -> Claim:
     """`measured` has expectation `predicted`: |z| below the limit."""
     z = measured.z(predicted)
     return Claim(
         claim=claim,
         where=where,
+        at=at,
         predicted=predicted,
         measured=measured.mean,
         standard_error=measured.standard_error,
         statistic="z",
         value=z,
         limit=Z_LIMIT,
-        held=abs(z) < Z_LIMIT,
+        verdict=_verdict(abs(z) < Z_LIMIT),
+        detectable=measured.detectable,
     )
 
 
-def gap_claim(claim: str, where: str, measured: Estimate, predicted: float, limit: float, relative: bool = True) -> Claim:
+def gap_claim(claim: str, where: str, at: str, measured: Estimate, predicted: float, limit: float, relative: bool = True) -> Claim:
     """`measured` lies within `limit` of `predicted`, relative to it or absolutely."""
     gap = (measured.mean - predicted) / (abs(predicted) if relative else 1)
     return Claim(
         claim=claim,
         where=where,
+        at=at,
         predicted=predicted,
         measured=measured.mean,
         standard_error=measured.standard_error,
         statistic="relative gap" if relative else "gap",
         value=gap,
         limit=limit,
-        held=abs(gap) <= limit,
+        verdict=_verdict(abs(gap) <= limit),
     )
 
 
-def exponent_claim(claim: str, where: str, measured: Exponent, predicted: float) -> Claim:
-    """The fitted exponent is `predicted`, and is told apart from 0: |z| against the one below the limit, against the other above."""
+def exponent_claim(claim: str, where: str, measured: Exponent | None, predicted: float) -> Claim:
+    """The fitted exponent is `predicted`: |z| below the limit.
+
+    Undecided where there is nothing to fit (`None`), or the exponent is so uncertain that it fits a constant as well.
+    """
+    if measured is None:
+        return Claim(
+            claim=claim,
+            where=where,
+            predicted=predicted,
+            measured=None,
+            standard_error=None,
+            statistic="exponent z",
+            value=None,
+            limit=Z_LIMIT,
+            verdict="undecided",
+        )
     z = measured.z(predicted)
+    verdict = _verdict(abs(z) < Z_LIMIT)
     return Claim(
         claim=claim,
         where=where,
@@ -87,5 +113,10 @@ def exponent_claim(claim: str, where: str, measured: Exponent, predicted: float)
         statistic="exponent z",
         value=z,
         limit=Z_LIMIT,
-        held=abs(z) < Z_LIMIT and abs(measured.z(0.0)) > Z_LIMIT,
+        verdict="undecided" if verdict == "held" and abs(measured.z(0.0)) < Z_LIMIT else verdict,
+        detectable=Z_LIMIT * measured.standard_error,
     )
+
+
+def _verdict(held: bool) -> str:
+    return "held" if held else "failed"

@@ -92,7 +92,9 @@ class Config:
 
 def run(config: Config, cache: Cache) -> dict[str, Any]:
     """Train what is not in the cache yet and return the record's results, claims among them."""
-    cells, claims, seconds = [], [], 0.0
+    cells: list[dict[str, Any]] = []
+    claims: list[Claim] = []
+    seconds = 0.0
     for arm in config.arms:
         base = NetSpec(task=arm.task, width=arm.width, seed=0, source_steps=arm.source_steps, target_steps=arm.target_steps)
         nets = list(replicates(widths_by_seed(base, [arm.width], config.seeds), cache, f"{NAME}: {arm.label}"))
@@ -127,12 +129,12 @@ def run(config: Config, cache: Cache) -> dict[str, Any]:
 def _claims(arm: Arm, steps: int, quantity: str, predicted: float, frozen: Estimate, trained: Estimate) -> Iterator[Claim]:
     if steps == 0 and quantity == "gradient_energy":
         return  # ‖y_Q‖² for every antisymmetric net: nothing is tested
-    where = f"{arm.label}, width {arm.width:,}, {steps} source steps"
-    yield z_claim(f"frozen kernel: {QUANTITIES[quantity]}", where, frozen, predicted)
+    where, at = f"{arm.label}, width {arm.width:,}", f"{steps} source steps"
+    yield z_claim(f"frozen kernel: {QUANTITIES[quantity]}", where, at, frozen, predicted)
     if quantity in ("gradient_energy", "displacement"):
-        yield gap_claim(f"trained net: {QUANTITIES[quantity]}", where, trained, predicted, AGREEMENT)
+        yield gap_claim(f"trained net: {QUANTITIES[quantity]}", where, at, trained, predicted, AGREEMENT)
     elif quantity == "test_error":
-        yield gap_claim(f"trained net: {QUANTITIES[quantity]}", where, trained, predicted, ERROR_POINTS, relative=False)
+        yield gap_claim(f"trained net: {QUANTITIES[quantity]}", where, at, trained, predicted, ERROR_POINTS, relative=False)
 
 
 def _curve(arm: Arm) -> dict[str, list[float | None]]:

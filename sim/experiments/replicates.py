@@ -82,17 +82,18 @@ def _train(spec: NetSpec, progress: Callable[[int], Any]) -> dict[str, Any]:
 
 def _stage(trained: TransferOutcome, predicted: TransferOutcome) -> dict[str, Any]:
     frozen = trained.frozen
-    assert frozen is not None
+    assert frozen is not None and predicted.test_outputs is not None
     scale = float(np.linalg.norm(predicted.test_outputs))
 
-    def distance(a: TransferOutcome, b: TransferOutcome) -> float:
-        return float(np.linalg.norm(a.test_outputs - b.test_outputs)) / scale
+    def relative(a: TransferOutcome, b: TransferOutcome) -> list[float]:
+        assert a.test_outputs is not None and b.test_outputs is not None
+        return list(((a.test_outputs - b.test_outputs) / scale).ravel().tolist())
 
     return {
         "trained": trained.scalars(),
         "frozen": frozen.scalars(),
-        # Distances of whole output vectors cannot be recovered from scalars later.
-        "output_gap": {"sampling": distance(frozen, predicted), "drift": distance(trained, frozen)},
+        # Vectors, because how two nets' gaps align cannot be recovered from their lengths later.
+        "test_output_gap": {"sampling": relative(frozen, predicted), "drift": relative(trained, frozen)},
     }
 
 

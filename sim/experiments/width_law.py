@@ -1,17 +1,22 @@
 """The width law: how fast each gap of the ladder closes as the net grows.
 
 Claims tested. The sampling gap (frozen kernel − infinite width) has mean zero and spread `∝ m^{-1/2}`. The drift (trained
-net − its own frozen kernel) is a bias that for ReLU shrinks like `m^{-1/2}` too, not like the `1/m` of smooth activations.
+net − its own frozen kernel) has two parts. Its mean over nets is a bias `∝ m^{-1/2}` for ReLU (a neuron that a sample switches
+off no longer feels that sample, so flips do not balance), not the `1/m` of smooth activations. Round this mean
+it fluctuates from net to net like `m^{-3/4}`: a move of `δ ∝ m^{-1/2}` changes the outputs to second order through the share
+`∝ δ` of neurons that flip, each by `δ/√m`, with independent signs: `√(m δ) δ/√m = δ^{3/2}`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from sim.estimate import Estimate, estimate, fit_exponent, root_mean_square
-from sim.experiments.claims import exponent_claim
+import numpy as np
+
+from sim.estimate import Estimate, bias_and_spread, estimate, fit_exponent, root_mean_square
+from sim.experiments.claims import Claim, exponent_claim
 from sim.experiments.ladder import Arm
 from sim.experiments.replicates import NetSpec, predictions, replicates, widths_by_seed
 from sim.records import Cache
@@ -22,15 +27,13 @@ NAME = "width_law"
 TITLE = "How fast the sampling gap and the drift close with width"
 
 GAPS = {
-    ("displacement", "sampling"): "sampling gap of the displacement (root mean square over nets)",
-    ("displacement", "drift"): "drift of the displacement (mean over nets)",
-    ("test_outputs", "sampling"): "sampling gap of the test outputs (root mean square over nets)",
-    ("test_outputs", "drift"): "drift of the test outputs (root mean square over nets)",
+    ("displacement", "sampling", "spread"): ("sampling gap of the displacement, root mean square over nets", -0.5),
+    ("displacement", "drift", "bias"): ("drift of the displacement, mean over nets", -0.5),
+    ("test_outputs", "sampling", "spread"): ("sampling gap of the test outputs, root mean square over nets", -0.5),
+    ("test_outputs", "drift", "bias"): ("drift of the test outputs, length of its mean over nets", -0.5),
+    ("test_outputs", "drift", "spread"): ("drift of the test outputs, fluctuation round its mean", -0.75),
 }
-"""What is fitted, by quantity and gap, relative to the prediction."""
-
-RATE = -0.5
-"""The exponent that is claimed of every gap."""
+"""What is fitted, by quantity, gap and part, in words, and the exponent claimed. Gaps are relative to the prediction."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,37 +70,40 @@ class Config:
 
 def run(config: Config, cache: Cache) -> dict[str, Any]:
     """Train what is not in the cache yet and return the record's results, claims among them."""
-    cells, fits, claims, seconds = [], [], [], 0.0
+    cells: list[dict[str, Any]] = []
+    fits: list[dict[str, Any]] = []
+    claims: list[Claim] = []
+    seconds = 0.0
     for task in config.tasks:
         label = Arm(task=task, width=0).label
         base = NetSpec(task=task, width=0, seed=0, source_steps=(config.source_steps,), target_steps=config.target_steps)
         nets = list(replicates(widths_by_seed(base, config.widths, config.seeds), cache, f"{NAME}: {label}"))
         seconds += sum(net["seconds"] for net in nets)
         (predicted,) = predictions(task, base.source_steps, config.target_steps)
-        for (quantity, gap), words in GAPS.items():
+        for (quantity, gap, part), (words, rate) in GAPS.items():
             values: list[Estimate] = []
             for i, width in enumerate(config.widths):
                 stages = [net["stages"][0] for net in nets[i * config.seeds : (i + 1) * config.seeds]]
-                value = _summary(quantity, gap)([_relative(s, quantity, gap, predicted) for s in stages])
+                value = _size(stages, quantity, gap, part, predicted)
                 values.append(value)
-                cells.append({"task": label, "quantity": quantity, "gap": gap, "width": width, "relative_gap": asdict(value)})
-            fit = fit_exponent(config.widths, values)
-            fits.append({"task": label, "quantity": quantity, "gap": gap, **asdict(fit)})
+                cells.append({"task": label, "quantity": quantity, "gap": gap, "part": part, "width": width, "size": asdict(value)})
+            fit = fit_exponent(config.widths, values) if all(v.mean != 0 and v.standard_error > 0 for v in values) else None
+            fits.append({"task": label, "quantity": quantity, "gap": gap, "part": part, "claimed": rate, "fit": fit and asdict(fit)})
             where = f"{label}, widths {config.widths[0]:,} to {config.widths[-1]:,}"
-            claims.append(exponent_claim(f"exponent in width: {words}", where, fit, RATE))
+            claims.append(exponent_claim(f"exponent in width: {words}", where, fit, rate))
     return {"cells": cells, "fits": fits, "claims": [c.to_dict() for c in claims], "seconds": seconds}
 
 
-def _summary(quantity: str, gap: str) -> Callable[[Sequence[float]], Estimate]:
-    """The drift of a scalar is a bias, whose mean is fitted; all else is a spread or a length."""
-    return estimate if (quantity, gap) == ("displacement", "drift") else root_mean_square
-
-
-def _relative(stage: dict[str, Any], quantity: str, gap: str, predicted: TransferOutcome) -> float:
+def _size(stages: Sequence[dict[str, Any]], quantity: str, gap: str, part: str, predicted: TransferOutcome) -> Estimate:
+    """Relative size of one part of one gap at one width."""
     if quantity == "test_outputs":
-        return float(stage["output_gap"][gap])
+        vectors = np.array([s["test_output_gap"][gap] for s in stages])
+        if gap == "sampling":
+            # Known to have mean zero: the root mean square is then the sharper estimate of its spread.
+            return root_mean_square(np.linalg.norm(vectors, axis=1).tolist())
+        return bias_and_spread(vectors)[0 if part == "bias" else 1]
     reference = predicted.scalars()[quantity]
     assert reference is not None
-    lower = stage["frozen"][quantity] if gap == "drift" else reference
-    upper = stage["trained"][quantity] if gap == "drift" else stage["frozen"][quantity]
-    return float(upper - lower) / reference
+    upper, lower = ("trained", "frozen") if gap == "drift" else ("frozen", None)
+    gaps = [(s[upper][quantity] - (s[lower][quantity] if lower else reference)) / reference for s in stages]
+    return estimate(gaps) if part == "bias" else root_mean_square(gaps)

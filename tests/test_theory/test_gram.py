@@ -96,7 +96,8 @@ def test_parallel_and_opposite_rows_are_exact(x, s):
 def test_values_by_hand(dtype):
     X = np.array([[1, 0], [0, 2], [1, 1], [-3, 0]], dtype=dtype)
     want = np.array([[0.5, 0, 0.375, 0], [0, 2, 0.75, 0], [0.375, 0.75, 1, -0.375], [0, 0, -0.375, 4.5]], dtype=dtype)
-    assert_exact(relu_gram(X), want, 2)
+    norms = np.linalg.norm(X, axis=1)
+    assert_exact(relu_gram(X), want, 4, scale=norms[:, None] * norms[None, :] / 2)
 
 
 # ---- accuracy: 4 ulp of ‖x‖‖x'‖/2 beside the rounding that the inner product itself commits
@@ -145,7 +146,9 @@ def angles(dtype):
     """Log-spaced from both ends down to the subnormals, even between, dense about the switch of formulas and about π/2."""
     smallest = math.log10(float(np.finfo(dtype).smallest_subnormal))
     ends = 10.0 ** np.linspace(smallest, -0.5, 40)
-    switch = np.concatenate([np.arccos(s * (_DIRECT + np.linspace(-1, 1, 21) * w)) for s in (1, -1) for w in (1e-2, 1e-6, 4 * np.finfo(dtype).eps)])
+    switch = np.concatenate(
+        [np.arccos(s * (_DIRECT + np.linspace(-1, 1, 21) * w)) for s in (1, -1) for w in (1e-2, 1e-6, 4 * np.finfo(dtype).eps)]
+    )
     middle = np.concatenate([np.linspace(0, np.pi, 40), np.pi / 2 + np.array([-1e-3, -1e-8, 0, 1e-8, 1e-3])])
     return ends, switch, middle
 
@@ -188,6 +191,18 @@ def test_four_ulp_of_positive_rows(dtype):
     X = rng.random((60, 784))
     Z = X + rng.random((60, 784)) * 10.0 ** np.linspace(-18, 1, 60)[:, None]
     assert_four_ulp(X.astype(dtype), Z.astype(dtype))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("cosine", [-0.79, 0.79, -0.999999])
+def test_four_ulp_whatever_the_memory_order(dtype, cosine):
+    # DataFrame.to_numpy() is column-major, where NumPy sums a row's squares one after the other.
+    rng = np.random.default_rng(3)
+    X, Y = rng.normal(size=(2, 16, 12288))
+    Y -= X * ((X * Y).sum(1) / (X * X).sum(1))[:, None]
+    Y *= (np.linalg.norm(X, axis=1) / np.linalg.norm(Y, axis=1))[:, None]
+    Z = cosine * X + (1 - cosine**2) ** 0.5 * Y
+    assert_four_ulp(X.astype(dtype), Z.astype(dtype), load=np.asfortranarray)
 
 
 @given(st.integers(0, 2**32 - 1), st.sampled_from([2, 3, 8]), st.sampled_from(DTYPES), st.floats(-17, 0.5), st.booleans())

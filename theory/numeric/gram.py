@@ -104,7 +104,3 @@ def _replace_near_parallel(weight: Array, cosine: Array, U: Array, V: Array) -> 
         block = weight[start : start + step, :]
         block[near] = xp.atan2(together, apart) / math.pi
         weight[start : start + step, :] = block
-
-
-
-

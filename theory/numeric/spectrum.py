@@ -111,7 +111,9 @@ class GramSpectrum:
                 f"{name} = {lr:.6g} diverges; at most 2/λ_max = {bound:.6g} is allowed (allow_unstable=True runs it all the same)"
             )
         if steps is None and lr >= bound:
-            raise UnstableStep(f"{name} = {lr:.6g} has no limit to train to; below 2/λ_max = {bound:.6g} is allowed, or a finite number of steps")
+            raise UnstableStep(
+                f"{name} = {lr:.6g} has no limit to train to; below 2/λ_max = {bound:.6g} is allowed, or a finite number of steps"
+            )
         return stable
 
 

@@ -104,7 +104,10 @@ def transfer_gain(spectrum: GramSpectrum, y_target: Array, remaining: Array) -> 
         return None, "the target labels equal the initial outputs: there is nothing to learn from scratch"
     transferred = inverse_norm_squared(spectrum, remaining)
     if transferred is None:
-        return None, f"what pretraining leaves to learn leaves the range of the target Gram matrix (rank {spectrum.rank} of {spectrum.size})"
+        return (
+            None,
+            f"what pretraining leaves to learn leaves the range of the target Gram matrix (rank {spectrum.rank} of {spectrum.size})",
+        )
     return 1 - (transferred / from_scratch) ** 0.5, None
 
 

@@ -128,8 +128,12 @@ def evaluate(expr: Expression, values: Mapping[Expression, Any]) -> Any:
     """The number, or matrix, that `expr` is when its symbols have the given values."""
     if isinstance(expr, sp.MatrixBase):
         return mp.matrix([[evaluate(expr[i, k], values) for k in range(expr.cols)] for i in range(expr.rows)])
-    if not expr.is_commutative:
+    if any(not s.is_commutative for s in expr.free_symbols):
         return _matrix_value(expr, values)
+    expr = expr.replace(sp.Subs, _substituted)
+    if expr.has(sp.Product):
+        whole = {s: sp.Integer(v) for s, v in values.items() if isinstance(v, int)}
+        expr = expr.replace(sp.Product, lambda factor, limits: _multiplied(factor, limits, whole))
     if expr.has(sp.Limit, sp.Derivative):
         # Twice the width must still be resolved after the difference of two close values is divided by it.
         with mp.workdps(mp.mp.dps + 260):
@@ -147,6 +151,18 @@ def _scalar_value(expr: Expression, values: Mapping[Expression, Any]) -> Any:
 @cache
 def _compiled(expr: Expression, symbols: tuple[Expression, ...]) -> Callable[..., Any]:
     return sp.lambdify(symbols, expr, modules="mpmath")
+
+
+def _substituted(expr: Expression, variables: Expression, point: Expression) -> Expression:
+    return expr.subs(list(zip(variables, point, strict=True)))
+
+
+def _multiplied(factor: Expression, limits: Expression, whole: Mapping[Expression, Any]) -> Expression:
+    index, low, high = limits
+    product = sp.Integer(1)
+    for i in range(int(low.subs(whole)), int(high.subs(whole)) + 1):
+        product = product * factor.subs(index, i)
+    return product
 
 
 def _near(expr: Expression, variable: Expression, point: Expression, *direction: Expression) -> Expression:

@@ -101,6 +101,11 @@ GRAM_BLOCKS: dict[Expression, Expression] = {
 """Gram blocks as products of features, and `q = 1 − Hφ`, which `theory.symbolic.filters` derives."""
 
 
+def at(expr: Expression, symbol: Expression, value: Expression | int) -> Expression:
+    """`expr` with a value in place of a symbol, kept as written until the step is evaluated."""
+    return sp.Subs(expr, symbol, value)
+
+
 def line(first: Expression, *moves: tuple[str, Expression] | tuple[str, Expression, Method]) -> tuple[Step, ...]:
     """The line of equalities `first = … = …`: each move names its rule and gives the next expression."""
     steps: list[Step] = []

@@ -1,0 +1,56 @@
+"""What all figures share: marks, style, and files that are the same bytes whenever the record is the same."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+
+mpl.use("Agg")
+
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+STYLE = Path(__file__).with_name("ptoq.mplstyle")
+
+# Okabe and Ito 2008: told apart with any colour vision; the marks differ in shape and filling too.
+THEORY: dict[str, Any] = {"color": "#000000", "linestyle": "-", "label": "theory, infinite width"}
+FROZEN: dict[str, Any] = {
+    "color": "#0072B2",
+    "marker": "o",
+    "markerfacecolor": "white",
+    "linestyle": "none",
+    "label": "frozen kernel H(W(0))",
+}
+TRAINED: dict[str, Any] = {"color": "#D55E00", "marker": "s", "linestyle": "none", "label": "trained net"}
+PALETTE = ("#0072B2", "#56B4E9", "#009E73", "#D55E00", "#CC79A7")
+
+
+def new_figure(rows: int, columns: int, size: tuple[float, float], **grid: Any) -> tuple[Figure, Any]:
+    """A figure in the project's style with a `rows` × `columns` array of axes."""
+    plt.style.use(["default", STYLE])
+    return plt.subplots(rows, columns, figsize=size, squeeze=False, **grid)
+
+
+def points(axes: Axes, x: Sequence[float], estimates: Sequence[dict[str, float]], mark: dict[str, Any], scale: float = 1.0) -> None:
+    """Means with bars of two standard errors."""
+    axes.errorbar(x, [scale * e["mean"] for e in estimates], yerr=[2 * scale * e["standard_error"] for e in estimates], **mark)
+
+
+def save(figure: Figure, rows: list[dict[str, Any]], folder: Path, name: str) -> list[Path]:
+    """Write `name.png`, `name.svg` and the plotted numbers as `name.csv`; return their paths."""
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = [folder / f"{name}.{suffix}" for suffix in ("png", "svg", "csv")]
+    # Software versions and dates would change the bytes of an unchanged picture.
+    figure.savefig(paths[0], metadata={"Software": None})
+    figure.savefig(paths[1], metadata={"Date": None, "Creator": None})
+    plt.close(figure)
+    with paths[2].open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, fieldnames=list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    return paths

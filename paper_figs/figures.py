@@ -1,0 +1,54 @@
+"""Figures by name, and the records they are drawn from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from sim.records import read_record
+from theory.errors import InvalidInput
+
+REFERENCE = Path(__file__).resolve().parent.parent / "sim" / "results"
+"""Records that come with the package."""
+
+
+def modules() -> dict[str, ModuleType]:
+    """Figure modules by name; each has `NAME`, `NEEDS` (its experiment) and `draw(record, folder)`."""
+    from paper_figs import ladder, width_law
+
+    return {module.NAME: module for module in (ladder, width_law)}
+
+
+def find_record(experiment: str, folder: Path) -> tuple[dict[str, Any], Path]:
+    """The record of `experiment` in `folder`, else the one that comes with the package, and its path.
+
+    Raises
+    ------
+    InvalidInput
+        If neither exists, or the one found is damaged or of another schema.
+    """
+    for place in (folder, REFERENCE):
+        path = place / f"{experiment}.json"
+        if path.exists():
+            return read_record(path), path
+    raise InvalidInput(f"there is no record of {experiment!r} in {str(folder)!r}; make one with: ptoq sim run {experiment}")
+
+
+def draw_figures(names: list[str], records: Path, out: Path) -> list[tuple[str, Path, list[Path]]]:
+    """Draw figures (all when `names` is empty): for each its name, the record used and the files written.
+
+    Raises
+    ------
+    InvalidInput
+        For an unknown name, before anything is drawn.
+    """
+    known = modules()
+    for name in names:
+        if name not in known:
+            raise InvalidInput(f"there is no figure {name!r}; {', '.join(known)} are allowed")
+    drawn = []
+    for module in [known[name] for name in names] or known.values():
+        record, path = find_record(module.NEEDS, records)
+        drawn.append((module.NAME, path, module.draw(record, out)))
+    return drawn

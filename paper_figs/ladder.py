@@ -1,0 +1,65 @@
+"""Figure: the ladder. Does the theory, without a free parameter, say what a trained net does after pretraining?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from paper_figs.drawing import FROZEN, THEORY, TRAINED, new_figure, points, save
+
+NAME = "ladder"
+NEEDS = "ladder"
+
+_PANELS = (("gradient_energy", "gradient energy"), ("displacement", "displacement"), ("error", "test error"))
+
+
+def draw(record: dict[str, Any], folder: Path) -> list[Path]:
+    """Values over pretraining for each task, and under each its distance from theory; returns the files written."""
+    cells, curves = record["results"]["cells"], record["results"]["curves"]
+    tasks = list(curves)
+    figure, axes = new_figure(6, len(tasks), (2.75 * len(tasks), 8.6), sharex="col", height_ratios=[3, 1.5] * 3)
+    rows = []
+    for column, task in enumerate(tasks):
+        curve = curves[task]
+        for panel, (quantity, words) in enumerate(_PANELS):
+            if quantity == "error":
+                quantity, words = ("test_error", "test error rate") if "test_error" in curve else ("test_mse", "mean squared test error")
+            here = sorted((c for c in cells if c["task"] == task and c["quantity"] == quantity), key=lambda c: c["source_steps"])
+            steps = [c["source_steps"] for c in here]
+            top, gap = axes[2 * panel, column], axes[2 * panel + 1, column]
+            top.plot(curve["source_steps"], curve[quantity], **THEORY)
+            points(top, steps, [c["frozen"] for c in here], FROZEN)
+            points(top, steps, [c["trained"] for c in here], TRAINED)
+            top.set_ylabel(words)
+            gap.axhline(0, color=THEORY["color"], linewidth=THEORY.get("linewidth", 1.2))
+            for rung, mark, shift in (("frozen", FROZEN, 0.93), ("trained", TRAINED, 1.07)):
+                relative = [_gap(c, rung) for c in here]
+                points(gap, [shift * k if k else (shift - 1) * 10 for k in steps], relative, mark)
+            gap.set_ylabel("gap, %")
+            if panel == 0:
+                top.set_title(f"{task}\n(width {here[0]['width']:,})")
+            if panel == 2:
+                gap.set_xscale("symlog", linthresh=10)
+                gap.set_xlim(-1.5, 1.4 * steps[-1])
+                gap.set_xticks([0, 10, 100, 500] if steps[-1] >= 500 else [0, steps[-1]])
+                gap.xaxis.set_major_formatter("{x:g}")
+                gap.set_xlabel("pretraining steps on the source")
+            rows += [_row(c) for c in here]
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    seeds = len(record["seeds"])
+    figure.legend(
+        handles, [*labels[:1], *(f"{name} (mean of {seeds}, ± 2 s.e.)" for name in labels[1:])], loc="outside upper center", ncols=3
+    )
+    return save(figure, rows, folder, NAME)
+
+
+def _gap(cell: dict[str, Any], rung: str) -> dict[str, float]:
+    reference = cell["predicted"]
+    scale = 100 / abs(reference) if reference else 0.0
+    return {"mean": scale * (cell[rung]["mean"] - reference), "standard_error": scale * cell[rung]["standard_error"]}
+
+
+def _row(cell: dict[str, Any]) -> dict[str, Any]:
+    names = ("task", "width", "quantity", "source_steps", "predicted")
+    numbers = {f"{rung}_{part}": cell[rung][part] for rung in ("frozen", "trained") for part in ("mean", "standard_error", "n")}
+    return {**{n: cell[n] for n in names}, **numbers}

@@ -1,0 +1,180 @@
+"""Commands `ptoq predict`, `ptoq sim list` and `ptoq sim run`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tyro.conf import Positional
+
+from sim.terminal import OUT, Backend, Profile, print_json, report
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from theory.outcome import TransferOutcome
+    from theory.problem import TransferProblem
+
+
+@dataclass(frozen=True, kw_only=True)
+class Predict:
+    """Predict a transfer before any training.
+
+    SOURCE and TARGET are .npz files with arrays X and y, .csv or .parquet tables of numbers with a label column, or bundled
+    sets: digits, digits-parity, mnist, mnist-parity.
+    """
+
+    source: Positional[str]
+    """Source data."""
+    target: Positional[str]
+    """Target data."""
+    test: str | None = None
+    """Labelled test points of the target. Without it, what --max-target leaves over of the target is tested on."""
+    label: str = "y"
+    """Label column of tables."""
+    normalize: bool = False
+    """Divide every input row by its norm."""
+    source_steps: int | None = None
+    """Gradient steps of pretraining; without it, to the end."""
+    target_steps: int | None = None
+    """Gradient steps of fine-tuning; without it, to the end."""
+    source_lr: float | None = None
+    """Step size of pretraining; without it, 1/λ_max."""
+    target_lr: float | None = None
+    """Step size of fine-tuning; without it, 1/λ_max."""
+    max_source: int | None = None
+    """Use a random subset of at most so many source points."""
+    max_target: int | None = None
+    """Use a random subset of at most so many target points."""
+    max_test: int | None = None
+    """Use a random subset of at most so many test points."""
+    seed: int = 0
+    """Of the random subsets."""
+    allow_unstable: bool = False
+    """Allow step sizes above 2/λ_max."""
+    json: bool = False
+    """Print JSON."""
+
+    def run(self) -> int:
+        """Print the outcome."""
+        from sim.datasets import check_memory, load, unit_rows
+        from theory.errors import InvalidInput
+        from theory.predict import predict
+        from theory.problem import Schedule, TransferProblem, labelled_set, whole
+
+        schedule = Schedule(self.source_steps, self.target_steps, self.source_lr, self.target_lr, allow_unstable=self.allow_unstable)
+        whole(self.seed, "--seed")
+        for name in ("max_source", "max_target", "max_test"):
+            limit = getattr(self, name)
+            if limit is not None and limit < 1:
+                raise InvalidInput(f"--{name.replace('_', '-')} is {limit}; at least 1 is allowed")
+        sets: dict[str, Any] = {}
+        for name, where in (("source", self.source), ("target", self.target), ("test", self.test)):
+            if where is not None:
+                sets[name] = labelled_set(load(where, self.label), where)
+        sets["source"], _ = self._subset(sets["source"], self.max_source, "source")
+        sets["target"], rest = self._subset(sets["target"], self.max_target, "target")
+        if "test" not in sets and rest is not None:
+            sets["test"] = rest
+        if "test" in sets:
+            sets["test"], _ = self._subset(sets["test"], self.max_test, "test")
+        check_memory(*(len(sets[name][0]) if name in sets else 0 for name in ("source", "target", "test")))
+        if self.normalize:
+            sets = {name: (unit_rows(X, f"{name} X"), y) for name, (X, y) in sets.items()}
+        problem = TransferProblem(source=sets["source"], target=sets["target"], test=sets.get("test"))
+        outcome = predict(problem, schedule)
+        if self.json:
+            print_json({"problem": repr(problem), **outcome.to_dict()})
+        else:
+            _print_outcome(problem, outcome)
+        return 0
+
+    def _subset(self, pair: Any, limit: int | None, name: str) -> tuple[Any, Any]:
+        """A random subset of at most `limit` points, and the rest (`None` if there is none)."""
+        from sim.rng import generator
+
+        X, y = pair
+        if limit is None or limit >= len(X):
+            return pair, None
+        order: np.ndarray = generator(f"command line {name}", self.seed).permutation(len(X))
+        return (X[order[:limit]], y[order[:limit]]), (X[order[limit:]], y[order[limit:]])
+
+
+@dataclass(frozen=True, kw_only=True)
+class SimList:
+    """List the simulation experiments."""
+
+    json: bool = False
+    """Print JSON."""
+
+    def run(self) -> int:
+        """Print names and titles."""
+        from sim.experiments import experiment, names
+
+        titles = {name: experiment(name).TITLE for name in names()}
+        if self.json:
+            print_json(titles)
+        else:
+            print("\n".join(f"{name:12s} {title}" for name, title in titles.items()))
+        return 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class SimRun:
+    """Run one simulation experiment, write its record and print its verdicts.
+
+    An interrupted run goes on where it stopped.
+    """
+
+    name: Positional[str]
+    """Name of the experiment; see: ptoq sim list."""
+    profile: Profile = "quick"
+    """How much to run: smoke (seconds), quick (minutes), standard (hours), full (a GPU's work)."""
+    backend: Backend = "auto"
+    """Array library."""
+    out: Path = OUT
+    """Folder for the record, in its subfolder records/."""
+    json: bool = False
+    """Print the claims as JSON."""
+
+    def run(self) -> int:
+        """Run it; exit code 1 if a claim failed."""
+        from sim import verdicts
+        from sim.experiments import run_experiment
+
+        record = run_experiment(self.name, self.profile, self.out / "records", self.backend)
+        return report(verdicts.claims_of([record]), self.json)
+
+
+def _print_outcome(problem: TransferProblem, outcome: TransferOutcome) -> None:
+    assert problem.source is not None
+
+    def steps(k: int | None) -> str:
+        return "to the end" if k is None else f"{k} steps"
+
+    def row(name: str, pretrained: float | None, scratch: float | None, percent: bool = False) -> None:
+        if pretrained is not None and scratch is not None:
+            a, b = (f"{100 * v:.2f} %" if percent else f"{v:.5g}" for v in (pretrained, scratch))
+            print(f"  {name:42s}{a:>12s}{b:>14s}")
+
+    n_P, n_Q, d = len(problem.source[0]), len(problem.target[0]), problem.target[0].shape[1]
+    n_T = "" if problem.test is None else f", {len(problem.test[0])} test points"
+    print(f"{n_P} source points → {n_Q} target points, {d} inputs, {problem.n_outputs} output(s), {problem.label_kind} labels{n_T}")
+    print(f"source: {steps(outcome.source_steps)} at step size {outcome.source_lr:.4g}, Gram rank {outcome.source_rank} of {n_P}")
+    print(f"target: {steps(outcome.target_steps)} at step size {outcome.target_lr:.4g}, Gram rank {outcome.target_rank} of {n_Q}\n")
+    print(f"  {'':42s}{'pretrained':>12s}{'from scratch':>14s}")
+    row("gradient energy before fine-tuning", outcome.gradient_energy, outcome.gradient_energy_scratch)
+    row("distance the weights move", outcome.displacement, outcome.displacement_scratch)
+    row("target loss after fine-tuning", outcome.target_loss, outcome.target_loss_scratch)
+    row("source loss after | before fine-tuning *", outcome.source_loss, outcome.source_loss_pretrained)
+    row("test error rate", outcome.test_error, outcome.test_error_scratch, percent=True)
+    row("mean squared test error", outcome.test_mse, outcome.test_mse_scratch)
+    print("  * its columns are after and before fine-tuning\n")
+    if outcome.gain is None:
+        print(f"gain: undefined, because {outcome.gain_reason}")
+    else:
+        meaning = "transfer helps" if outcome.gain > 0 else "transfer hurts" if outcome.gain < 0 else "nothing transfers"
+        print(f"gain: {100 * outcome.gain:+.2f} % ({meaning}: the weights move by that share less, fine-tuning to the end)")
+    if not outcome.stable:
+        print("warning: a step size is above 2/λ_max; the numbers describe a diverging run")

@@ -1,0 +1,43 @@
+"""What commands print: results on standard output, progress and errors beside it."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any, Literal
+
+from sim import verdicts
+
+Profile = Literal["smoke", "quick", "standard", "full"]
+Backend = Literal["auto", "numpy", "cupy", "torch"]
+
+OUT = Path("ptoq-out")
+"""Where commands write by default, in subfolders records/ and figures/."""
+
+
+def say(text: str) -> None:
+    """Progress, for people: results alone go to standard output."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def print_json(content: Any) -> None:
+    """Print `content` as JSON; infinity, which JSON lacks, as a string."""
+
+    def finite(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {k: finite(v) for k, v in value.items()}
+        if isinstance(value, (list, tuple)):
+            return [finite(v) for v in value]
+        return str(value) if isinstance(value, float) and value in (float("inf"), float("-inf")) else value
+
+    print(json.dumps(finite(content), indent=1, ensure_ascii=False, allow_nan=False))
+
+
+def report(claims: list[dict[str, Any]], as_json: bool) -> int:
+    """Print claims, as a table or as JSON, and return the exit code: 1 if one failed."""
+    if as_json:
+        print_json({"counts": verdicts.counts(claims), "claims": claims})
+    else:
+        print(verdicts.table(claims))
+    return 1 if verdicts.counts(claims)["failed"] else 0

@@ -1,0 +1,72 @@
+"""The verdict table: what was claimed, what was measured, and whether it held."""
+
+from __future__ import annotations
+
+from typing import Any
+
+HEADERS = ("experiment", "claim", "where", "predicted", "measured", "decided by", "verdict")
+
+
+def claims_of(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Every claim of the records, each with its experiment and profile."""
+    return [{"experiment": r["experiment"], "profile": r["profile"], **claim} for r in records for claim in r["claims"]]
+
+
+def summary(claims: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """One claim for each wording and place: the one closest to its limit, with the numbers of points held and tried.
+
+    A group fails if one of its claims does, and is undecided if none failed and one is.
+    """
+    groups: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
+    for claim in claims:
+        groups.setdefault((claim["experiment"], claim["claim"], claim["where"]), []).append(claim)
+    rows = []
+    for group in groups.values():
+        order = {"failed": 2, "undecided": 1, "held": 0}
+        worst = max(group, key=lambda c: (order[c["verdict"]], _strain(c)))
+        rows.append({**worst, "tried": len(group), "n_held": sum(c["verdict"] == "held" for c in group)})
+    return rows
+
+
+def counts(claims: list[dict[str, Any]]) -> dict[str, int]:
+    """Numbers of claims by verdict."""
+    return {verdict: sum(c["verdict"] == verdict for c in claims) for verdict in ("held", "failed", "undecided")}
+
+
+def table(claims: list[dict[str, Any]]) -> str:
+    """The summary as text for a terminal, its last line the counts over all claims."""
+    rows = [_cells(row) for row in summary(claims)]
+    widths = [max(len(r[i]) for r in [HEADERS, *rows]) for i in range(len(HEADERS))]
+    lines = ["  ".join(cell.ljust(w) for cell, w in zip(r, widths, strict=True)).rstrip() for r in [HEADERS, *rows]]
+    lines.insert(1, "  ".join("─" * w for w in widths))
+    n = counts(claims)
+    lines.append(
+        f"\n{len(claims)} claims: {n['held']} held, {n['failed']} failed, {n['undecided']} undecided "
+        "(each row shows the closest of its claims)"
+    )
+    return "\n".join(lines)
+
+
+def _strain(claim: dict[str, Any]) -> float:
+    value = claim["value"]
+    if value is None:
+        return -1.0
+    return float("inf") if value == "inf" else abs(value) / claim["limit"]
+
+
+def _cells(row: dict[str, Any]) -> tuple[str, ...]:
+    where = row["where"] + (f", {row['at']}" if row["at"] else "")
+    if row["measured"] is None:
+        measured, decided = "none", "nothing to fit"
+    else:
+        measured = f"{row['measured']:.4g} ± {row['standard_error']:.1g}"
+        value = row["value"] if isinstance(row["value"], str) else _statistic(row["statistic"], row["value"])
+        decided = f"{row['statistic']} {value} (limit {_statistic(row['statistic'], row['limit']).lstrip('+')})"
+    verdict = row["verdict"] if row["tried"] == 1 else f"{row['verdict']} ({row['n_held']} of {row['tried']} held)"
+    return row["experiment"], row["claim"], where, f"{row['predicted']:.4g}", measured, decided, verdict
+
+
+def _statistic(kind: str, value: float) -> str:
+    if kind == "relative gap":
+        return f"{100 * value:+.2f} %"
+    return f"{value:+.4f}" if kind == "gap" else f"{value:+.1f}"

@@ -1,0 +1,5 @@
+"""The quantities of the theory from first principles, at whatever precision mpmath works in; no closed forms."""
+
+__all__ = ["cases", "gaussian", "hidden", "linear_model", "scalar"]
+
+from theory.definitions import cases, gaussian, hidden, linear_model, scalar
