@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 if TYPE_CHECKING:
-    from sim.simulate import simulate
+    from sim.training import simulate
     from theory.errors import InvalidInput, NotConverged, UnstableStep
     from theory.numeric.gram import relu_gram
     from theory.numeric.stages import transformed_labels
@@ -51,7 +51,7 @@ _HOMES = {
     "Trajectory": "theory.outcome",
     "predict": "theory.predict",
     "GramBlocks": "theory.predict",
-    "simulate": "sim.simulate",
+    "simulate": "sim.training",
     "relu_gram": "theory.numeric.gram",
     "transformed_labels": "theory.numeric.stages",
     "InvalidInput": "theory.errors",

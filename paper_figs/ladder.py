@@ -34,14 +34,14 @@ def draw(record: dict[str, Any], folder: Path) -> list[Path]:
             gap.axhline(0, color=THEORY["color"], linewidth=THEORY.get("linewidth", 1.2))
             for rung, mark, shift in (("frozen", FROZEN, 0.93), ("trained", TRAINED, 1.07)):
                 relative = [_gap(c, rung) for c in here]
-                points(gap, [shift * k if k else (shift - 1) * 10 for k in steps], relative, mark)
+                points(gap, [shift * k if k else shift - 1 for k in steps], relative, mark)
             gap.set_ylabel("gap, %")
             if panel == 0:
                 top.set_title(f"{task}\n(width {here[0]['width']:,})")
             if panel == 2:
-                gap.set_xscale("symlog", linthresh=10)
-                gap.set_xlim(-1.5, 1.4 * steps[-1])
-                gap.set_xticks([0, 10, 100, 500] if steps[-1] >= 500 else [0, steps[-1]])
+                gap.set_xscale("symlog", linthresh=1)
+                gap.set_xlim(-0.3, 1.5 * steps[-1])
+                gap.set_xticks([0, 1, 10, 100, 500] if steps[-1] >= 500 else [0, 1, steps[-1]])
                 gap.xaxis.set_major_formatter("{x:g}")
                 gap.set_xlabel("pretraining steps on the source")
             rows += [_row(c) for c in here]

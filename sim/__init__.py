@@ -3,4 +3,4 @@
 __all__ = ["initial_net", "simulate", "simulate_stages"]
 
 from sim.networks import initial_net
-from sim.simulate import simulate, simulate_stages
+from sim.training import simulate, simulate_stages

@@ -135,8 +135,9 @@ class BlockedNet:
         steps: int | None,
         rtol: float = 1e-3,
         max_steps: int = 100_000,
+        at_least: int = 0,
         record: Sequence[int] = (),
-        on_record: Callable[[int, float], None] | None = None,
+        on_record: Callable[[int, float, bool], None] | None = None,
         progress: Callable[[int], object] | None = None,
     ) -> Descent:
         """Gradient descent on `½‖u − y‖²`, in place.
@@ -148,10 +149,12 @@ class BlockedNet:
             Step size.
         steps : int or None
             `None` trains until `‖u − y‖ ≤ rtol ‖y‖`.
+        at_least : int
+            Where `steps` is `None`: go on until this step even if the end came before it.
         record : sequence of int
             Steps at which loss and displacement are recorded, besides the last.
         on_record : callable, optional
-            Called with (step, loss) at each recorded step, when the weights are those of that step.
+            Called with (step, loss, whether this is the end) at each recorded step, when the weights are those of that step.
         progress : callable, optional
             Called with 1 after each step.
 
@@ -166,7 +169,7 @@ class BlockedNet:
         threshold = rtol * float(np.linalg.norm(y)) if steps is None else 0.0
         start, recorded, seen = self.W.copy(), set(record), []
         u = stage.advance(None)
-        k = 0
+        k, ended = 0, False
         while True:
             residual = u - y
             loss = float(np.vdot(residual, residual)) / 2
@@ -175,14 +178,15 @@ class BlockedNet:
             if steps is None and k == 0 and threshold == 0:
                 # Nothing sets the scale of y = 0 but the outputs that are to be unlearnt.
                 threshold = rtol * math.sqrt(2 * loss)
-            done = k == steps if steps is not None else math.sqrt(2 * loss) <= threshold
-            if done or k in recorded:
+            end = not ended and (k == steps if steps is not None else math.sqrt(2 * loss) <= threshold)
+            ended |= end
+            if end or k in recorded:
                 seen.append((k, loss, self.displacement(start)))
                 if on_record is not None:
-                    on_record(k, loss)
-            if done:
+                    on_record(k, loss, end)
+            if ended and (steps is not None or k >= at_least):
                 return Descent(u, *zip(*seen, strict=True))
-            if steps is None and k == max_steps:
+            if not ended and steps is None and k == max_steps:
                 raise NotConverged(
                     f"‖u − y‖ is {math.sqrt(2 * loss):.3g} after {max_steps} steps of size {lr:.6g}; at most rtol·‖y‖ = {threshold:.3g} "
                     "was asked for (raise max_steps or rtol, or give a number of steps)"

@@ -51,7 +51,7 @@ COMPUTING = [
     "sim/frozen.py",
     "sim/networks.py",
     "sim/rng.py",
-    "sim/simulate.py",
+    "sim/training.py",
     "sim/tasks.py",
     "sim/experiments/replicates.py",
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-HEADERS = ("experiment", "claim", "where", "predicted", "measured", "decided by", "verdict")
+HEADERS = ("claim", "at", "predicted", "measured", "decided by", "verdict")
 
 
 def claims_of(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -34,36 +34,40 @@ def counts(claims: list[dict[str, Any]]) -> dict[str, int]:
 
 
 def table(claims: list[dict[str, Any]]) -> str:
-    """The summary as text for a terminal, its last line the counts over all claims."""
-    rows = [_cells(row) for row in summary(claims)]
-    widths = [max(len(r[i]) for r in [HEADERS, *rows]) for i in range(len(HEADERS))]
-    lines = ["  ".join(cell.ljust(w) for cell, w in zip(r, widths, strict=True)).rstrip() for r in [HEADERS, *rows]]
-    lines.insert(1, "  ".join("─" * w for w in widths))
+    """The summary as text for a terminal, a block for each experiment and place, its last line the counts over all claims."""
+    blocks: dict[str, list[tuple[str, ...]]] = {}
+    for row in summary(claims):
+        blocks.setdefault(f"{row['experiment']}: {row['where']}", []).append(_cells(row))
+    cells = [HEADERS, *(r for rows in blocks.values() for r in rows)]
+    widths = [max(len(r[i]) for r in cells) for i in range(len(HEADERS))]
+    lines = []
+    for heading, rows in blocks.items():
+        lines += ["", heading]
+        lines += ["  " + "  ".join(cell.ljust(w) for cell, w in zip(r, widths, strict=True)).rstrip() for r in [HEADERS, *rows]]
     n = counts(claims)
-    lines.append(
-        f"\n{len(claims)} claims: {n['held']} held, {n['failed']} failed, {n['undecided']} undecided "
-        "(each row shows the closest of its claims)"
-    )
-    return "\n".join(lines)
+    lines += [
+        "",
+        f"{len(claims)} claims: {n['held']} held, {n['failed']} failed, {n['undecided']} undecided (of several at one place, the closest is shown)",
+    ]
+    return "\n".join(lines).lstrip("\n")
 
 
 def _strain(claim: dict[str, Any]) -> float:
     value = claim["value"]
     if value is None:
         return -1.0
-    return float("inf") if value == "inf" else abs(value) / claim["limit"]
+    return float("inf") if isinstance(value, str) else abs(value) / claim["limit"]
 
 
 def _cells(row: dict[str, Any]) -> tuple[str, ...]:
-    where = row["where"] + (f", {row['at']}" if row["at"] else "")
     if row["measured"] is None:
         measured, decided = "none", "nothing to fit"
     else:
         measured = f"{row['measured']:.4g} ± {row['standard_error']:.1g}"
         value = row["value"] if isinstance(row["value"], str) else _statistic(row["statistic"], row["value"])
         decided = f"{row['statistic']} {value} (limit {_statistic(row['statistic'], row['limit']).lstrip('+')})"
-    verdict = row["verdict"] if row["tried"] == 1 else f"{row['verdict']} ({row['n_held']} of {row['tried']} held)"
-    return row["experiment"], row["claim"], where, f"{row['predicted']:.4g}", measured, decided, verdict
+    verdict = row["verdict"] if row["tried"] == 1 else f"{row['verdict']}, {row['n_held']} of {row['tried']}"
+    return row["claim"], row["at"], f"{row['predicted']:.4g}", measured, decided, verdict
 
 
 def _statistic(kind: str, value: float) -> str:

@@ -111,7 +111,7 @@ class Tolerance:
     kind : "exact" or "dtype"
         `exact`: within `multiple` ulps of the value. `dtype`: within `multiple · eps · scale(case)`.
     multiple : float
-    scale : function of a case, for `dtype` only
+    scale : function of a case, for `dtype` only; one number, or one for each value
         Size of the value times the condition number of the problem: what an eps of error in the input, or in a backward
         stable factorisation, does to the output.
     scale_text : str
@@ -120,7 +120,7 @@ class Tolerance:
 
     kind: Literal["exact", "dtype"]
     multiple: float
-    scale: Callable[[Case], float] | None = None
+    scale: Callable[[Case], float | list[float]] | None = None
     scale_text: str = ""
 
     def __post_init__(self) -> None:

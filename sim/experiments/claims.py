@@ -46,8 +46,8 @@ class Claim:
     detectable: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-ready; an infinite statistic becomes the string "inf"."""
-        return {k: ("inf" if isinstance(v, float) and math.isinf(v) else v) for k, v in asdict(self).items()}
+        """JSON-ready; an infinite statistic becomes a string."""
+        return {k: (str(v) if isinstance(v, float) and math.isinf(v) else v) for k, v in asdict(self).items()}
 
 
 def z_claim(claim: str, where: str, at: str, measured: Estimate, predicted: float) -> Claim:

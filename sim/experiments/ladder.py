@@ -22,7 +22,7 @@ NAME = "ladder"
 TITLE = "Prediction, frozen kernel and trained net over pretraining"
 
 QUANTITIES = {
-    "gradient_energy": "gradient energy ‖∂L_Q/∂X¹‖² before fine-tuning",
+    "gradient_energy": "gradient energy ‖∂L_Q/∂X¹‖²",
     "displacement": "displacement ‖W(Q) − W(P)‖",
     "source_loss": "source loss after fine-tuning",
     "test_mse": "mean squared test error",
@@ -43,7 +43,7 @@ class Arm:
 
     task: SphereTask | DigitsTask
     width: int
-    source_steps: tuple[int, ...] = (0, 20, 100, 500)
+    source_steps: tuple[int, ...] = (0, 2, 20, 500)
     target_steps: int = 300
 
     @property
@@ -77,7 +77,7 @@ class Config:
         sphere, classes = SphereTask(), DigitsTask(labels="classes", n_source=100, n_target=50, n_test=300)
         if name == "quick":
             return cls(arms=(Arm(task=sphere, width=16384), Arm(task=DigitsTask(), width=16384), Arm(task=classes, width=8192)))
-        fine = (0, 5, 10, 20, 50, 100, 200, 500)
+        fine = (0, 1, 2, 5, 10, 20, 50, 100, 200, 500)
         wide = 16384 if name == "standard" else 65536
         seeds = 16 if name == "standard" else 32
         return cls(

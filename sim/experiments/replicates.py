@@ -12,8 +12,8 @@ import numpy as np
 from tqdm import tqdm
 
 from sim.records import Cache
-from sim.simulate import simulate_stages
 from sim.tasks import Task, problem_of
+from sim.training import simulate_stages
 from theory.outcome import TransferOutcome
 from theory.predict import predict
 from theory.problem import Schedule

@@ -181,6 +181,21 @@ def duplicated(conflict):
     return X, y, null / np.linalg.norm(null, axis=0)
 
 
+@given(st.integers(0, 2**32 - 1), st.integers(1, 5), st.sampled_from(DTYPES))
+def test_duplicates_do_not_count_in_the_rank(seed, copies, dtype):
+    # The decomposition leaves ±n·eps·λ_max where the eigenvalue is 0, and either sign must go.
+    rng = np.random.default_rng(seed)
+    X = rng.normal(size=(5, 6))
+    X = np.concatenate([X, X[:copies], X[:1]]).astype(dtype)
+    y = np.concatenate([np.arange(5.0), np.arange(float(copies)), [0.0]]).astype(dtype)
+    spectrum = GramSpectrum.of(relu_gram(X))
+    assert spectrum.rank == 5
+    assert spectrum.values[: copies + 1].tolist() == [0] * (copies + 1)
+    assert stages.inverse_norm_squared(spectrum, y) is not None
+    y[-1] = 1
+    assert stages.inverse_norm_squared(spectrum, y) is None
+
+
 def test_duplicates_with_equal_labels_are_learned():
     X, y, _ = duplicated(0)
     spectrum = GramSpectrum.of(relu_gram(X))

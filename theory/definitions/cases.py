@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from random import Random
 from typing import Any
 
@@ -59,7 +60,7 @@ def features(rng: Random, n: int, columns: int, gap: float = 0.0) -> Rows:
     while True:
         F = rows(rng, n, columns)
         values = eigenvalues(F)
-        apart = min([b - a for a, b in zip(values, values[1:], strict=False)], default=math.inf)
+        apart = min([b - a for a, b in pairwise(values)], default=math.inf)
         if values[0] >= _CONDITION * values[-1] and apart >= gap * values[-1]:
             return F
 
@@ -109,13 +110,13 @@ def least_fit(rng: Random, index: int) -> Case:
 def separated(rng: Random, index: int) -> Case:
     """As `stage`, regular, with eigenvalues apart by a tenth of the largest, and filter values."""
     case = stage(rng, 3 * index + index % 2, gap=0.1)
-    return case | {"filter": [dyadic(rng) for _ in case["labels"]]}
+    return {**case, "filter": [dyadic(rng) for _ in case["labels"]]}
 
 
 def flow_stage(rng: Random, index: int) -> Case:
     """As `stage`, with a time instead of steps."""
     case = stage(rng, index)
-    return case | {"time": (0.0, 0.3, 1.0, 4.0)[index % 4] / eigenvalues(case["features"])[-1]}
+    return {**case, "time": (0.0, 0.3, 1.0, 4.0)[index % 4] / eigenvalues(case["features"])[-1]}
 
 
 def losses(rng: Random, index: int) -> Case:
@@ -129,16 +130,16 @@ def losses(rng: Random, index: int) -> Case:
     chosen = (0, 1, 3, 10)[index % 4]
     if case["rank"] < len(case["labels"]) and index % 4 == 3:
         # Half of what stays outside the range for ever.
-        return case | {"target_loss": float(trace[-1]) / 4, "give_up": 60}
+        return {**case, "target_loss": float(trace[-1]) / 4, "give_up": 60}
     target = trace[0] * 2 if chosen == 0 else mp.sqrt(trace[chosen] * trace[chosen - 1])
-    return case | {"target_loss": float(target), "give_up": 60}
+    return {**case, "target_loss": float(target), "give_up": 60}
 
 
 def stability(rng: Random, index: int) -> Case:
     """As `stage`, with step sizes on both sides of `2/λ_max`."""
     case = stage(rng, index)
     factor = (0.5, 1.999999, 2.000001, 3.0)[index % 4]
-    return case | {"lr": factor / eigenvalues(case["features"])[-1]}
+    return {**case, "lr": factor / eigenvalues(case["features"])[-1]}
 
 
 def labels_and_transformed(rng: Random, index: int) -> Case:
@@ -148,7 +149,7 @@ def labels_and_transformed(rng: Random, index: int) -> Case:
     share = (0.75, 0.0, -0.5, 2.5)[index % 4]
     transformed = [[share * y + dyadic(rng, 0.5) for y in row] for row in Y]
     remaining = [[y - t for y, t in zip(row, other, strict=True)] for row, other in zip(Y, transformed, strict=True)]
-    return case | {"transformed": transformed, "remaining": remaining}
+    return {**case, "transformed": transformed, "remaining": remaining}
 
 
 def interval(rng: Random, index: int) -> Case:
@@ -156,7 +157,7 @@ def interval(rng: Random, index: int) -> Case:
     case = stage(rng, index)
     scale = 1 / eigenvalues(case["features"])[-1]
     low, high = ((0.0, 8.0), (30.0, 60.0), (0.0, 0.1), (-1.0, 1.0))[index % 4]
-    return case | {"low": low * scale, "high": high * scale}
+    return {**case, "low": low * scale, "high": high * scale}
 
 
 def two_stages(rng: Random, index: int) -> Case:

@@ -17,7 +17,7 @@ def both_active(x: Sequence[float], z: Sequence[float], kappa: float) -> Any:
     """`P(w·x ≥ 0, w·z ≥ 0)` for `w ~ N(0, κ²I)`.
 
     With `w₁` the component along `x` and `w₂` the one across it in the plane of `x` and `z`, the second condition is
-    `w₂ ≥ −w₁ cos θ / sin θ`; given `w₁` it has a normal probability, and the integral over `w₁ ≥ 0` is done by tanh-sinh quadrature.
+    `w₂ ≥ −w₁ cos θ / sin θ`; given `w₁` it has a normal probability, and the integral over `w₁ ≥ 0` is done by Gauss-Legendre quadrature.
     """
     with mp.workdps(mp.mp.dps + _GUARD):
         inner, xx, zz = _dot(x, z), _dot(x, x), _dot(z, z)
@@ -33,7 +33,7 @@ def both_active(x: Sequence[float], z: Sequence[float], kappa: float) -> Any:
     def integrand(w: Any) -> Any:
         return mp.npdf(w, 0, scale) * mp.ncdf(w * slope / scale)
 
-    return mp.quad(integrand, points)
+    return mp.quad(integrand, points, method="gauss-legendre")
 
 
 def gram_entry(x: Sequence[float], z: Sequence[float], kappa: float = 1.0) -> Any:

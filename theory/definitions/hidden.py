@@ -16,16 +16,16 @@ def gradient_energy(case: Case) -> Values:
     """Sum of squared numerical derivatives of ½‖u − y‖² by every hidden activation of a net u = X a/√m whose outputs on the target
     are those of a linear model after gradient steps on the source.
     """
-    _, pretrained, _ = linear_model.two_stages(case | {"target_steps": 0})
+    _, pretrained, _ = linear_model.two_stages({**case, "target_steps": 0})
     u = linear_model.matrix(case["target_features"]) * pretrained
     y, signs = linear_model.matrix(case["target_labels"]), case["signs"]
     m = len(signs)
     total = mp.mpf(0)
-    for i in range(u.rows):
-        # Activations that give the output u_i: any do, these share it out unevenly.
-        weights = [mp.mpf(r + 1) for r in range(m)]
-        X = [u[i] * mp.sqrt(m) * a * w / mp.fsum(weights) for a, w in zip(signs, weights, strict=True)]
-        total += mp.fsum(_slope(X, r, signs, y[i]) ** 2 for r in range(m))
+    weights = [mp.mpf(r + 1) for r in range(m)]
+    for output, label in zip(u, y, strict=True):
+        # Activations that give this output: any do, these share it out unevenly.
+        X = [output * mp.sqrt(m) * a * w / mp.fsum(weights) for a, w in zip(signs, weights, strict=True)]
+        total += mp.fsum(_slope(X, r, signs, label) ** 2 for r in range(m))
     return [total]
 
 

@@ -52,12 +52,14 @@ def flow(H: Any, start: list[Any], time: float) -> list[Any]:
 
 
 def _solve(A: Any, start: list[Any], time: float) -> list[Any]:
-    if time == 0:
-        return [mp.mpf(s) for s in start]
-    n = len(start)
-
-    def slope(_: Any, r: list[Any]) -> list[Any]:
-        return [mp.fsum(A[i][j] * r[j] for j in range(n)) for i in range(n)]
-
-    solution = mp.odefun(slope, 0, [mp.mpf(s) for s in start])
-    return list(solution(mp.mpf(time)))
+    matrix, state = mp.matrix(A), mp.matrix(start)
+    pieces = int(mp.ceil(time * mp.mnorm(matrix))) or 1
+    width = mp.mpf(time) / pieces
+    for _ in range(pieces):
+        # Taylor coefficients from the equation itself: the (j + 1)-th is A times the j-th over j + 1.
+        term, order = state, 0
+        while mp.mnorm(term) > mp.mpf(10) ** (-mp.mp.dps - 5) * mp.mnorm(state):
+            order += 1
+            term = matrix * term * (width / order)
+            state += term
+    return list(state)

@@ -31,7 +31,7 @@ from theory.symbolic.notation import (
 remaining = l_Q - H_QP * phi_P * l_P
 """`ỹ(k_P)`; the labels stand for labels less initial outputs."""
 
-start = matrix("f_0(x)", 1, 1)
+start = matrix("f_0", 1, 1)
 gamma, gamma_t = with_transpose("gamma_Q", SHAPES[l_Q][0], 1)
 given_P, given_Q = matrix("Y_P", 2, 1), matrix("Y_Q", 3, 1)
 

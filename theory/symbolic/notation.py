@@ -39,7 +39,7 @@ j = sp.Symbol("j", integer=True, nonnegative=True)
 kappa = sp.Symbol("kappa", positive=True)
 theta = sp.Symbol("theta", positive=True)
 radius = sp.Symbol("r", positive=True)
-angle = sp.Symbol("varphi", real=True)
+angle = sp.Symbol("omega", real=True)
 m = sp.Symbol("m", positive=True)
 
 RANGES: dict[Expression, Draw] = {

@@ -8,7 +8,7 @@ import sympy as sp
 
 from theory.formula import Chain, Step
 from theory.symbolic import filters, flow
-from theory.symbolic.notation import F_P, GRAM_BLOCKS, H_P, W_0, F_Pt, c, eta, k, l_P, lam, line, matrix, phi_P, q_P, t
+from theory.symbolic.notation import F_P, GRAM_BLOCKS, H_P, W_0, F_Pt, at, c, eta, k, l_P, lam, line, matrix, phi_P, q_P, t
 
 gamma = matrix("gamma", 2, 1)
 
@@ -32,9 +32,12 @@ def residual() -> Chain:
             *one_step(),
             *filters.residual_induction(),
             *line(c * filters.factors, ("a mode after k steps: k equal factors", c * filters.q, "evaluate")),
+            *line(at(c * filters.q, lam, 0), ("zero mode", c, "evaluate")),
+            *line(sp.Limit(c * filters.shrink**k, k, sp.oo), ("to the end, with |1 − ηλ| = 1/(1 + μ)", sp.Integer(0), "evaluate")),
         ),
-        results={"mode": c * filters.q},
+        results={"mode": c * filters.q, "zero mode": c, "end": sp.Integer(0)},
         where=GRAM_BLOCKS,
+        ranges=filters.SHRINK_RANGE,
     )
 
 

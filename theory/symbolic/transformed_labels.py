@@ -6,7 +6,7 @@ from functools import cache
 
 from theory.formula import Chain
 from theory.symbolic import filters
-from theory.symbolic.notation import F_P, F_Q, GRAM_BLOCKS, H_P, H_QP, W_0, F_Pt, eta, l_P, line, phi_P, q_P
+from theory.symbolic.notation import F_P, F_Q, GRAM_BLOCKS, H_P, H_QP, W_0, F_Pt, eta, k, l_P, line, phi_P, q_P
 
 
 @cache
@@ -20,7 +20,7 @@ def chain() -> Chain:
                 F_Pt * (phi_P * l_P) - eta * F_Pt * (F_P * (F_Pt * (phi_P * l_P)) - l_P),
                 ("a gradient step on P, from weights that have moved by F_Pᵀ φ y_P", F_Pt * ((phi_P + eta * q_P) * l_P), "expand"),
             ),
-            *line(filters.phi + eta * filters.q, ("on a mode φ_k + η q_k = φ_{k+1}", filters.phi.subs(filters.k, filters.k + 1))),
+            *line(filters.phi + eta * filters.q, ("on a mode φ_k + η q_k = φ_{k+1}", filters.phi.subs(k, k + 1))),
             *line(
                 F_Q * (W_0 + F_Pt * (phi_P * l_P)) - F_Q * W_0,
                 ("change of the outputs on Q", F_Q * F_Pt * phi_P * l_P, "expand"),

@@ -221,27 +221,42 @@ class _Run:
 
     def outcomes(self, source_steps: Sequence[int | None]) -> list[TransferOutcome]:
         """One outcome for each length of pretraining."""
-        results: list[TransferOutcome] = []
+        results: dict[int | None, TransferOutcome] = {}
+        finite = [k for k in source_steps if k is not None]
         with workers(self.settings.threads) as run:
             scratch, scratch_net = self._fine_tune(run, self.W)
             test_scratch = self._outputs(scratch_net, "test")
-            finite = [k for k in source_steps if k is not None]
             net = self._net(run, self.W.copy())
 
-            def fork(step: int, loss: float) -> None:
+            def fork(step: int, loss: float, end: bool) -> None:
                 descent, tuned = (scratch, scratch_net) if step == 0 else self._fine_tune(run, net.W)
-                results.append(self._outcome(step, loss, descent, tuned, scratch, test_scratch))
+                outcome = self._outcome(step, loss, descent, tuned, scratch, test_scratch)
+                results.update({k: outcome for k, now in ((step, step in finite), (None, end)) if now})
 
             self._descend(net, "source", source_steps[-1], finite, fork)
-        return results
+        return [results[k] for k in source_steps]
 
     def _descend(
-        self, net: BlockedNet, stage: str, steps: int | None, record: Sequence[int], on_record: Callable[[int, float], None] | None = None
+        self,
+        net: BlockedNet,
+        stage: str,
+        steps: int | None,
+        record: Sequence[int],
+        on_record: Callable[[int, float, bool], None] | None = None,
     ) -> Descent:
         X, y = self.sets[stage]
-        rtol, max_steps, progress = self.settings.rtol, self.settings.max_steps, self.settings.progress
         return net.descend(
-            X, y, lr=self._lr(stage), steps=steps, rtol=rtol, max_steps=max_steps, record=record, on_record=on_record, progress=progress
+            X,
+            y,
+            lr=self._lr(stage),
+            steps=steps,
+            rtol=self.settings.rtol,
+            max_steps=self.settings.max_steps,
+            # A checkpoint that is to be forked may lie beyond the end; a point of a trajectory there is not worth the steps.
+            at_least=max(record, default=0) if on_record else 0,
+            record=record,
+            on_record=on_record,
+            progress=self.settings.progress,
         )
 
     def _lr(self, stage: str) -> float:

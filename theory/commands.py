@@ -1,0 +1,190 @@
+"""The command line's `ptoq theory list | show | check`: print to standard output, return the exit code.
+
+The registry brings SymPy with it, so it is imported when a command runs.
+"""
+
+from __future__ import annotations
+
+import json as _json
+import math
+import sys
+import textwrap
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from theory.formula import Chain, CheckResult, Entry, Step
+
+_WIDTH = 100
+
+
+def list_entries(json: bool) -> int:
+    """Print every entry: its name, kind of evidence and title."""
+    from theory import registry
+
+    if json:
+        _print_json([{"name": e.name, "title": e.title, "evidence": e.evidence.kind, "twin": e.twin_name} for e in registry.ENTRIES])
+        return 0
+    width = max(len(e.name) for e in registry.ENTRIES)
+    kinds = max(len(e.evidence.kind) for e in registry.ENTRIES)
+    for entry in registry.ENTRIES:
+        print(f"{entry.name:<{width}}  {entry.evidence.kind:<{kinds}}  {entry.title}")
+    return 0
+
+
+def show(name: str, json: bool) -> int:
+    """Print one entry: statement, derivation step by step, definition, twin, tolerance, source, domain, evidence.
+
+    Raises
+    ------
+    InvalidInput
+        For an unknown name.
+    """
+    from theory import registry
+
+    entry = registry.get(name)
+    chain = entry.derivation()
+    if json:
+        _print_json(_as_dictionary(entry, chain))
+        return 0
+    print(f"{entry.title}  ({entry.name})\n")
+    print(_wrapped(entry.statement, "  "))
+    _show_derivation(entry, chain)
+    print()
+    parts = {
+        "Definition": entry.definition_text,
+        "Twin": entry.twin_name,
+        "Tolerance": str(entry.tolerance),
+        "Domain": entry.domain.description,
+        "Source": entry.source,
+        "Evidence": f"{entry.evidence.kind}: {entry.evidence.detail}",
+    }
+    for label, text in parts.items():
+        print(_wrapped(text, f"{label + ':':<12}", hanging=12))
+    return 0
+
+
+def check(names: Sequence[str], json: bool) -> int:
+    """Check the named entries, all when none is named; one line each as it is done. 0 if all pass, else 1.
+
+    With `json`, standard output holds one JSON document, and what broke is told on standard error.
+
+    Raises
+    ------
+    InvalidInput
+        For an unknown name, before anything is checked.
+    """
+    from theory import registry
+    from theory.checking import check as check_entry
+
+    entries = registry.select(names)
+    width = max(len(e.name) for e in entries)
+    results = []
+    for number, entry in enumerate(entries, start=1):
+        if json and sys.stderr.isatty():
+            print(f"\r\x1b[K{number}/{len(entries)} {entry.name}", end="", file=sys.stderr, flush=True)
+        result = check_entry(entry)
+        results.append(result)
+        if not json:
+            print(_result_line(result, width), flush=True)
+        for failure in result.failures:
+            text = _wrapped(f"{entry.name}: {failure}" if json else str(failure), "       ")
+            print(text, file=sys.stderr if json else sys.stdout, flush=True)
+    if json and sys.stderr.isatty():
+        print("\r\x1b[K", end="", file=sys.stderr)
+    passed = all(r.passed for r in results)
+    if json:
+        _print_json({"passed": passed, "results": [_result_dictionary(r) for r in results]})
+    else:
+        failed = [r.name for r in results if not r.passed]
+        seconds = sum(r.seconds for r in results)
+        verdict = f"all {len(results)} agree" if passed else f"{len(failed)} of {len(results)} broke: {', '.join(failed)}"
+        print(f"{verdict}; {sum(r.steps for r in results)} derivation steps, {sum(r.cases for r in results)} cases, {seconds:.1f} s")
+    return 0 if passed else 1
+
+
+def _result_line(result: CheckResult, width: int) -> str:
+    verdict = "ok    " if result.passed else "BROKEN"
+    counts = f"{result.steps:>2} steps  {result.cases:>2} cases"
+    return f"{verdict} {result.name:<{width}}  {counts}  error {result.max_error:<8.2g}  {result.evidence:<11}  {result.seconds:.2f} s"
+
+
+def _result_dictionary(result: CheckResult) -> dict[str, Any]:
+    return {
+        "name": result.name,
+        "passed": result.passed,
+        "evidence": result.evidence,
+        # JSON has no infinity.
+        "max_error": result.max_error if math.isfinite(result.max_error) else None,
+        "seconds": round(result.seconds, 4),
+    }
+
+
+def _show_derivation(entry: Entry, chain: Chain) -> None:
+    import sympy as sp
+
+    print(f"\nDerivation  ({entry.derivation.__module__})")
+    if chain.where:
+        used = set().union(*(step.left.free_symbols | step.right.free_symbols for step in chain.steps))
+        defined = [f"{sp.pretty(symbol)} = {_one_line(value)}" for symbol, value in chain.where.items() if symbol in used]
+        if defined:
+            print(_wrapped("; ".join(defined), "  with ", hanging=7))
+    for number, step in enumerate(chain.steps, start=1):
+        print(f"\n{_wrapped(step.rule, f'  {number:>2}. ', hanging=6)}  [{_method(step)}]")
+        if step.opens:
+            print(textwrap.indent(_pretty(step.left), " " * 8))
+        print(_joined("      = ", _pretty(step.right)))
+    for name, result in chain.results.items():
+        print(f"\n  Result, {name}:\n{textwrap.indent(_pretty(result), ' ' * 8)}")
+
+
+def _method(step: Step) -> str:
+    return "checked at 50 digits only" if step.method == "numbers" else step.method
+
+
+def _pretty(expression: Any) -> str:
+    import sympy as sp
+
+    return str(sp.pretty(expression, use_unicode=True, wrap_line=False))
+
+
+def _one_line(expression: Any) -> str:
+    import sympy as sp
+
+    text = str(sp.pretty(expression, use_unicode=True, wrap_line=False))
+    return text if "\n" not in text else str(expression)
+
+
+def _joined(lead: str, block: str) -> str:
+    """A block of lines with `lead` before its middle one, where a pretty-printed expression has its main line."""
+    lines = block.split("\n")
+    middle = len(lines) // 2
+    return "\n".join((lead if i == middle else " " * len(lead)) + line for i, line in enumerate(lines))
+
+
+def _wrapped(text: str, lead: str, hanging: int | None = None) -> str:
+    indent = " " * (len(lead) if hanging is None else hanging)
+    return textwrap.fill(text, _WIDTH, initial_indent=lead, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+
+
+def _as_dictionary(entry: Entry, chain: Chain) -> dict[str, Any]:
+    return {
+        "name": entry.name,
+        "title": entry.title,
+        "statement": entry.statement,
+        "derivation": [
+            {"rule": s.rule, "left": str(s.left), "right": str(s.right), "method": s.method, "continues": not s.opens} for s in chain.steps
+        ],
+        "where": {str(symbol): str(value) for symbol, value in chain.where.items()},
+        "results": {name: str(result) for name, result in chain.results.items()},
+        "definition": entry.definition_text,
+        "twin": entry.twin_name,
+        "tolerance": str(entry.tolerance),
+        "domain": entry.domain.description,
+        "source": entry.source,
+        "evidence": {"kind": entry.evidence.kind, "detail": entry.evidence.detail},
+    }
+
+
+def _print_json(value: Any) -> None:
+    print(_json.dumps(value, ensure_ascii=False, indent=2, allow_nan=False))
