@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import importlib
 import sys
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 if TYPE_CHECKING:
@@ -79,17 +78,7 @@ def _command_line(arguments: list[str] | None) -> Any:
     from tyro.conf import OmitArgPrefixes, OmitSubcommandPrefixes, subcommand
 
     from paper_figs.commands import Figures, Reproduce
-    from sim.commands import Predict, SimList, SimRun
-
-    @dataclass(frozen=True)
-    class Sim:
-        """Simulation experiments: list them, run one."""
-
-        action: Annotated[SimList, subcommand("list")] | Annotated[SimRun, subcommand("run")]
-
-        def run(self) -> int:
-            """Pass on to the action."""
-            return self.action.run()
+    from sim.commands import Predict, Sim
 
     commands = (
         Annotated[Predict, subcommand("predict")]

@@ -177,12 +177,16 @@ def split(pictures: Pictures, n_train: int, n_test: int, seed: int) -> Split:
         If there are too few pictures, or a class has none among the training pictures.
     """
     if n_train < 1 or n_test < 1 or n_train + n_test > len(pictures):
-        raise InvalidInput(f"{n_train} training and {n_test} test pictures were asked for; each ≥ 1 and {len(pictures)} together are allowed")
+        raise InvalidInput(
+            f"{n_train} training and {n_test} test pictures were asked for; each ≥ 1 and {len(pictures)} together are allowed"
+        )
     order = generator("realnets.split", seed).permutation(len(pictures))
     train, test = pictures.take(order[n_test : n_test + n_train]), pictures.take(order[:n_test])
     empty = [c for i, c in enumerate(train.classes) if i not in train.labels]
     if empty:
-        raise InvalidInput(f"{n_train} training pictures hold none of class {empty[0]!r}; at least one of each of {len(train.classes)} is needed")
+        raise InvalidInput(
+            f"{n_train} training pictures hold none of class {empty[0]!r}; at least one of each of {len(train.classes)} is needed"
+        )
     return Split(train, test)
 
 

@@ -182,9 +182,13 @@ def _check_data(model: nn.Module, inputs: Tensor, targets: Tensor, recipe: Recip
             raise InvalidInput(f"targets are {targets.dtype} of shape {tuple(targets.shape)}; classes, int64 of shape (n,), are allowed")
         low, high = int(targets.min()), int(targets.max())
         if low < 0 or high >= outputs.shape[1]:
-            raise InvalidInput(f"classes run from {low} to {high}; 0 to {outputs.shape[1] - 1} are allowed, the network has {outputs.shape[1]} outputs")
+            raise InvalidInput(
+                f"classes run from {low} to {high}; 0 to {outputs.shape[1] - 1} are allowed, the network has {outputs.shape[1]} outputs"
+            )
     elif targets.shape[1:] != outputs.shape[1:] or not targets.is_floating_point():
-        raise InvalidInput(f"targets are {targets.dtype} of shape {tuple(targets.shape)}; real ones of shape (n, {outputs.shape[1]}) are allowed")
+        raise InvalidInput(
+            f"targets are {targets.dtype} of shape {tuple(targets.shape)}; real ones of shape (n, {outputs.shape[1]}) are allowed"
+        )
 
 
 def _identity(inputs: Tensor, targets: Tensor, recipe: Recipe, seed: int) -> str:
@@ -226,7 +230,11 @@ def _resume(path: Path, identity: str, model: nn.Module, optimiser: Any, schedul
 
 
 def _diverged(what: str, lr: float, checkpoint: Path | None, rows: list[dict[str, float]]) -> str:
-    kept = f"{str(checkpoint)!r} holds the state after epoch {len(rows) - 1}" if checkpoint is not None and rows else "there is no checkpoint yet"
+    kept = (
+        f"{str(checkpoint)!r} holds the state after epoch {len(rows) - 1}"
+        if checkpoint is not None and rows
+        else "there is no checkpoint yet"
+    )
     return f"{what}, learning rate {lr:.3g}; {kept}; try a smaller lr"
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from tyro.conf import Positional
+from tyro.conf import Positional, subcommand
 
 from sim.terminal import OUT, Backend, Profile, print_json, report
 
@@ -145,6 +145,17 @@ class SimRun:
 
         record = run_experiment(self.name, self.profile, self.out / "records", self.backend)
         return report(verdicts.claims_of([record]), self.json)
+
+
+@dataclass(frozen=True)
+class Sim:
+    """Simulation experiments: list them, run one."""
+
+    action: Annotated[SimList, subcommand("list")] | Annotated[SimRun, subcommand("run")]
+
+    def run(self) -> int:
+        """Pass on to the action."""
+        return self.action.run()
 
 
 def _print_outcome(problem: TransferProblem, outcome: TransferOutcome) -> None:

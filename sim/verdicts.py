@@ -45,10 +45,8 @@ def table(claims: list[dict[str, Any]]) -> str:
         lines += ["", heading]
         lines += ["  " + "  ".join(cell.ljust(w) for cell, w in zip(r, widths, strict=True)).rstrip() for r in [HEADERS, *rows]]
     n = counts(claims)
-    lines += [
-        "",
-        f"{len(claims)} claims: {n['held']} held, {n['failed']} failed, {n['undecided']} undecided (of several at one place, the closest is shown)",
-    ]
+    total = f"{len(claims)} claims: {n['held']} held, {n['failed']} failed, {n['undecided']} undecided"
+    lines += ["", f"{total} (of several at one place, the one closest to its limit is shown)"]
     return "\n".join(lines).lstrip("\n")
 
 

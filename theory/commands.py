@@ -121,45 +121,46 @@ def _result_dictionary(result: CheckResult) -> dict[str, Any]:
 
 
 def _show_derivation(entry: Entry, chain: Chain) -> None:
-    import sympy as sp
-
-    print(f"\nDerivation  ({entry.derivation.__module__})")
+    print(f"\nDerivation  ({entry.derivation.__module__}; in brackets how a step is shown, besides its value at 50 digits)")
     if chain.where:
         used = set().union(*(step.left.free_symbols | step.right.free_symbols for step in chain.steps))
-        defined = [f"{sp.pretty(symbol)} = {_one_line(value)}" for symbol, value in chain.where.items() if symbol in used]
+        defined = [f"{_one_line(symbol)} = {_one_line(value)}" for symbol, value in chain.where.items() if symbol in used]
         if defined:
             print(_wrapped("; ".join(defined), "  with ", hanging=7))
     for number, step in enumerate(chain.steps, start=1):
-        print(f"\n{_wrapped(step.rule, f'  {number:>2}. ', hanging=6)}  [{_method(step)}]")
+        print("\n" + _wrapped(f"{step.rule}  [{_method(step)}]", f"  {number:>2}. ", hanging=6))
         if step.opens:
-            print(textwrap.indent(_pretty(step.left), " " * 8))
-        print(_joined("      = ", _pretty(step.right)))
+            print(_pretty(step.left))
+        print(_pretty(step.right, "      = "))
     for name, result in chain.results.items():
-        print(f"\n  Result, {name}:\n{textwrap.indent(_pretty(result), ' ' * 8)}")
+        print(f"\n  Result, {name}:\n{_pretty(result)}")
 
 
 def _method(step: Step) -> str:
     return "checked at 50 digits only" if step.method == "numbers" else step.method
 
 
-def _pretty(expression: Any) -> str:
-    import sympy as sp
+def _pretty(expression: Any, lead: str = " " * 8) -> str:
+    """An expression over as many lines as it needs, with `lead` before its main line."""
+    from sympy.printing.pretty.pretty import PrettyPrinter
+    from sympy.printing.pretty.pretty_symbology import pretty_use_unicode
 
-    return str(sp.pretty(expression, use_unicode=True, wrap_line=False))
+    # Standard output may be a pipe whose encoding SymPy cannot see.
+    before = pretty_use_unicode(True)
+    try:
+        form = PrettyPrinter({"order": "none", "use_unicode": True, "wrap_line": False})._print(expression)
+    finally:
+        pretty_use_unicode(before)
+    lines = str(form).split("\n")
+    if len(lines) == 1:
+        # The transpose's name, F^T, is drawn as F__T; shortening it would shift the lines of a taller block.
+        lines = [lines[0].replace("__T", "ᵀ")]
+    return "\n".join(((lead if i == form.baseline else " " * len(lead)) + line).rstrip() for i, line in enumerate(lines))
 
 
 def _one_line(expression: Any) -> str:
-    import sympy as sp
-
-    text = str(sp.pretty(expression, use_unicode=True, wrap_line=False))
+    text = _pretty(expression, "")
     return text if "\n" not in text else str(expression)
-
-
-def _joined(lead: str, block: str) -> str:
-    """A block of lines with `lead` before its middle one, where a pretty-printed expression has its main line."""
-    lines = block.split("\n")
-    middle = len(lines) // 2
-    return "\n".join((lead if i == middle else " " * len(lead)) + line for i, line in enumerate(lines))
 
 
 def _wrapped(text: str, lead: str, hanging: int | None = None) -> str:

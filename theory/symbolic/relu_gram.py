@@ -12,14 +12,14 @@ from theory.symbolic.notation import angle, at, between, kappa, line, m, radius,
 
 inner = sp.Symbol("s", real=True)
 probability = sp.Symbol("p", positive=True)
-sign_bit = sp.Symbol("b", integer=True)
+sign_bit, neuron = sp.symbols("b i", integer=True)
+readout = sp.Symbol("a", real=True)
 x_norm, z_norm = sp.symbols("|x| |z|", positive=True)
 
 
 @cache
 def chain() -> Chain:
     """From the sum over neurons to the closed form: one neuron, the plane of `x` and `z`, polar form, two integrals."""
-    a = (-1) ** sign_bit
     w1, w2 = radius * sp.cos(angle), radius * sp.sin(angle)
     gaussian = sp.exp(-(w1**2 + w2**2) / (2 * kappa**2)) / (2 * sp.pi * kappa**2)
     jacobian = sp.Matrix([w1, w2]).jacobian([radius, angle]).det()
@@ -31,11 +31,13 @@ def chain() -> Chain:
         title="ReLU Gram function",
         steps=(
             *line(
-                m * (a / sp.sqrt(m)) ** 2 * inner * probability,
+                sp.Sum((readout / sp.sqrt(m)) ** 2 * inner * probability, (neuron, 1, m)),
                 (
-                    "m equal terms ∂f/∂w_r(x)·∂f/∂w_r(z) with mean (a/√m)² s p, s = x·z, p = P(w·x ≥ 0, w·z ≥ 0); a = ±1",
-                    inner * probability,
+                    "∂f/∂w_i(x)·∂f/∂w_i(z) has mean (a/√m)² s p, s = x·z, p = P(w·x ≥ 0, w·z ≥ 0)",
+                    readout**2 * inner * probability,
+                    "evaluate",
                 ),
+                ("a = ±1", inner * probability),
             ),
             *line(
                 gaussian * jacobian,
@@ -47,11 +49,12 @@ def chain() -> Chain:
             *line(
                 sp.Integral(radial, (radius, 0, sp.oo)) * around,
                 ("radial integral: 1 for every κ, so κ drops out", around, "evaluate"),
-                ("angular integral over the wedge θ − π/2 ≤ φ ≤ π/2, where w·x ≥ 0 and w·z ≥ 0", wedge, "evaluate"),
+                ("angular integral over the wedge θ − π/2 ≤ ω ≤ π/2, where w·x ≥ 0 and w·z ≥ 0", wedge, "evaluate"),
             ),
             *line(inner * around, ("insert p into s p", closed, "evaluate")),
         ),
         results={"closed form": closed},
+        where={readout: (-1) ** sign_bit},
         ranges={inner: between(-2, 2), probability: between(0, 1), sign_bit: whole(0, 1)},
     )
 

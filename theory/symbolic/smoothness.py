@@ -11,6 +11,7 @@ from theory.symbolic.notation import at, between, c, eta, lam, line
 
 f_11, f_12, f_21, f_22, w_1, w_2, y_1, y_2 = sp.symbols("f_11 f_12 f_21 f_22 w_1 w_2 y_1 y_2", real=True)
 lam_1, lam_2, c_1, c_2, feature = sp.symbols("lambda_1 lambda_2 c_1 c_2 f", positive=True)
+change, distance = sp.symbols("Delta d", positive=True)
 s_0, s_1, s_2, s_3 = sp.symbols("s_0 s_1 s_2 s_3", positive=True)
 ahead = (c**2 - 2 * eta * (lam * c**2) + eta**2 * (lam**2 * c**2)) / 2
 parabola = (s_0 - 2 * eta * s_1 + eta**2 * s_2) / 2
@@ -114,15 +115,15 @@ def effective_smoothness() -> Chain:
         steps=(
             *line(
                 (sp.sqrt(lam_1) * eta * lam_1 * c_1) ** 2 + (sp.sqrt(lam_2) * eta * lam_2 * c_2) ** 2,
-                ("squared change of the gradient, two modes", eta**2 * s_3),
+                ("squared change of the gradient, two modes: Δ = η² s₃", change),
             ),
             *line(
                 (eta * sp.sqrt(lam_1) * c_1) ** 2 + (eta * sp.sqrt(lam_2) * c_2) ** 2,
-                ("squared distance moved", eta**2 * s_1),
+                ("squared distance moved: d = η² s₁", distance),
             ),
-            *line(sp.sqrt(eta**2 * s_3) / sp.sqrt(eta**2 * s_1), ("their ratio: η drops out", sp.sqrt(s_3 / s_1))),
+            *line(sp.sqrt(change) / sp.sqrt(distance), ("the root of their ratio: η drops out", sp.sqrt(s_3 / s_1))),
         ),
         results={"smoothness": sp.sqrt(s_3 / s_1)},
-        where=MOMENTS,
+        where={**MOMENTS, change: eta**2 * s_3, distance: eta**2 * s_1},
         ranges=RANGES,
     )

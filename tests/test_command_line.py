@@ -1,0 +1,208 @@
+"""The command line as a user meets it: exit codes, messages, JSON, nothing half-written."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import ptoq
+
+SMALL = ["digits-parity", "mnist-parity", "--max-source", "40", "--max-target", "30", "--max-test", "50"]
+
+
+def run(*arguments, cwd=None, env=None):
+    return subprocess.run(
+        [sys.executable, "-m", "ptoq", *arguments], capture_output=True, text=True, cwd=cwd, env={**os.environ, **(env or {})}, timeout=300
+    )
+
+
+def call(capsys, *arguments):
+    """In this process: exit code, standard output, standard error."""
+    try:
+        code = ptoq.main(list(arguments))
+    except SystemExit as stop:
+        code = stop.code
+    out, err = capsys.readouterr()
+    return code, out, err
+
+
+@pytest.mark.parametrize(
+    "command",
+    [(), ("predict",), ("sim",), ("sim", "list"), ("sim", "run"), ("figures",), ("reproduce",)],
+    ids=lambda c: " ".join(c) or "ptoq",
+)
+def test_every_command_has_help(capsys, command):
+    code, out, _ = call(capsys, *command, "--help")
+    assert code == 0
+    assert "usage: ptoq" in out
+
+
+def test_help_loads_no_heavy_library():
+    """What makes `ptoq --help` slow is imports: none of these may be among them."""
+    program = "import sys, ptoq\ntry: ptoq.main(['--help'])\nexcept SystemExit: pass\nprint(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
+    for name in ("torch", "cupy", "scipy", "sympy", "matplotlib", "pandas", "sklearn", "mlxtend"):
+        assert name not in loaded
+
+
+def test_predict_prints_what_predict_computes(capsys):
+    code, out, _ = call(capsys, "predict", *SMALL, "--source-steps", "20", "--target-steps", "10", "--json")
+    assert code == 0
+    result = json.loads(out)
+    assert result["source_steps"] == 20
+    assert result["measured_gain"] == pytest.approx(1 - result["displacement"] / result["displacement_scratch"])
+    code, text, _ = call(capsys, "predict", *SMALL, "--source-steps", "20", "--target-steps", "10")
+    assert code == 0
+    assert f"{result['displacement']:.5g}" in text
+    assert f"gain: {100 * result['gain']:+.2f} %" in text
+
+
+def test_predict_reads_files_and_agrees_with_the_library(capsys, tmp_path):
+    rng = np.random.default_rng(0)
+    X, Z = rng.standard_normal((20, 4)), rng.standard_normal((15, 4))
+    np.savez(tmp_path / "p.npz", X=X, y=X[:, 0])
+    np.savez(tmp_path / "q.npz", X=Z, y=Z[:, 0])
+    code, out, _ = call(capsys, "predict", str(tmp_path / "p.npz"), str(tmp_path / "q.npz"), "--json", "--normalize")
+    unit = [A / np.linalg.norm(A, axis=1, keepdims=True) for A in (X, Z)]
+    expected = ptoq.predict(ptoq.TransferProblem(source=(unit[0], X[:, 0]), target=(unit[1], Z[:, 0])))
+    assert code == 0
+    assert json.loads(out)["gain"] == expected.gain
+
+
+def npz(folder, name, **arrays):
+    np.savez(folder / name, **arrays)
+    return str(folder / name)
+
+
+@pytest.fixture
+def files(tmp_path):
+    X = np.random.default_rng(0).standard_normal((5, 3))
+    bad_X = X.copy()
+    bad_X[1, 2] = np.nan
+    zero = X.copy()
+    zero[3] = 0
+    y = X[:, 0]
+    (tmp_path / "text.npz").write_text("no")
+    (tmp_path / "t.csv").write_text("a,b,y\n1,2,3\n4,5,6\n")
+    return {
+        "good": npz(tmp_path, "good.npz", X=X, y=y),
+        "nan": npz(tmp_path, "nan.npz", X=bad_X, y=y),
+        "inf": npz(tmp_path, "inf.npz", X=X, y=y * np.inf),
+        "short": npz(tmp_path, "short.npz", X=X, y=y[:4]),
+        "narrow": npz(tmp_path, "narrow.npz", X=X[:, :2], y=y),
+        "empty": npz(tmp_path, "empty.npz", X=X[:0], y=y[:0]),
+        "zero": npz(tmp_path, "zero.npz", X=zero, y=y),
+        "wide": npz(tmp_path, "wide.npz", X=X, y=np.ones((5, 2))),
+        "text": str(tmp_path / "text.npz"),
+        "csv": str(tmp_path / "t.csv"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "options", "message"),
+    [
+        ("nan", "good", (), "nan.npz X[1, 2] is nan; finite numbers are allowed"),
+        ("good", "inf", (), "y[0] is"),
+        ("good", "short", (), "has 5 inputs and 4 labels"),
+        ("narrow", "good", (), "inputs have shape (n, 2) and target inputs (n, 3)"),
+        ("empty", "good", (), "has shape (0, 3)"),
+        ("zero", "good", (), "row 3 is all zeros"),
+        ("wide", "good", (), "the numbers of outputs must be equal"),
+        ("text", "good", (), "is not a readable .npz"),
+        ("csv", "good", ("--label", "z"), "has no column 'z'; its columns are a, b, y"),
+        ("good", "good", ("--source-steps", "-1"), "source_steps is -1; a whole number ≥ 0"),
+        ("good", "good", ("--target-lr", "1e9"), "diverges; at most 2/λ_max"),
+        ("good", "good", ("--source-lr", "nan"), "source_lr is nan"),
+        ("good", "good", ("--max-source", "0"), "--max-source is 0; at least 1"),
+        ("good", "good", ("--seed", "-3"), "--seed is -3"),
+        ("good", "missing.npz", (), "cannot read 'missing.npz'"),
+        ("good", "mnist", (), "must be equal"),
+    ],
+)
+def test_bad_data_is_exit_code_2_with_the_value_and_what_is_allowed(capsys, files, source, target, options, message):
+    code, out, err = call(capsys, "predict", files.get(source, source), files.get(target, target), *options)
+    assert code == 2
+    assert err.startswith("ptoq: ")
+    assert message in err
+    assert "Traceback" not in err
+    assert out == ""
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("sim", "run", "gravity"),
+        ("sim", "run", "ladder", "--profile", "tiny"),
+        ("sim", "run", "ladder", "--backend", "cupy"),
+        ("figures", "moon"),
+        ("dance",),
+        ("predict", "digits"),
+        ("predict", "digits", "mnist", "--source-steps", "many"),
+        (),
+    ],
+    ids=" ".join,
+)
+def test_bad_commands_are_exit_code_2_and_write_nothing(capsys, tmp_path, monkeypatch, arguments):
+    monkeypatch.chdir(tmp_path)
+    code, _, err = call(capsys, *arguments)
+    assert code == 2
+    assert err
+    assert "Traceback" not in err
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_that_cannot_be_written_is_exit_code_2(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "taken").write_text("")
+    code, _, err = call(capsys, "sim", "run", "ladder", "--profile", "smoke", "--out", "taken")
+    assert code == 2
+    assert "cannot make the folder" in err
+
+
+def test_reproduce_at_smoke_size_writes_records_figures_and_verdicts(tmp_path):
+    """Claims are meant for the sizes of the real profiles; at smoke size some fail, and the exit code says so."""
+    done = run("reproduce", "--profile", "smoke", "--json", cwd=tmp_path, env={"PTOQ_CACHE": str(tmp_path / "cache")})
+    counts = json.loads(done.stdout)["counts"]
+    assert done.returncode == (1 if counts["failed"] else 0)
+    assert sum(counts.values()) == len(json.loads((tmp_path / "ptoq-out" / "verdicts.json").read_text())["claims"])
+    for name in ("ladder", "width_law"):
+        assert (tmp_path / "ptoq-out" / "records" / f"{name}.json").exists()
+        assert (tmp_path / "ptoq-out" / "figures" / f"{name}.png").exists()
+    again = run("figures", "ladder", "--json", cwd=tmp_path)
+    assert json.loads(again.stdout)[0]["figure"] == "ladder"
+
+
+def test_an_interrupt_says_that_nothing_is_lost(tmp_path):
+    environment = {**os.environ, "PTOQ_CACHE": str(tmp_path / "cache")}
+    command = [sys.executable, "-m", "ptoq", "sim", "run", "width_law", "--profile", "quick"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=tmp_path, env=environment)
+    deadline = time.monotonic() + 120
+    while not list(Path(tmp_path).rglob("v1/*.json")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert "the same command goes on from there" in err
+    assert "Traceback" not in err
+    assert not list(tmp_path.rglob("width_law.json"))
+
+
+def test_the_public_names_are_there():
+    for name in ptoq.__all__:
+        assert getattr(ptoq, name).__name__ == name
+        assert name in dir(ptoq)
+    assert ptoq.__version__
+    with pytest.raises(AttributeError, match="has no attribute 'nonsense'"):
+        _ = ptoq.nonsense
+
+
+def test_the_example_in_the_docstring_holds():
+    import doctest
+
+    assert doctest.testmod(ptoq).failed == 0

@@ -1,0 +1,224 @@
+"""The registry is whole: every entry agrees with itself, every public formula has one, and the commands say so."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import json
+import pkgutil
+import subprocess
+import sys
+import time
+
+import mpmath as mp
+import numpy as np
+import pytest
+
+import theory.symbolic
+from theory import InvalidInput, commands, predict, relu_gram, transformed_labels
+from theory.checking import check
+from theory.formula import Domain, Entry, Evidence, Failure, Supplied, Tolerance
+from theory.numeric import landscape, spectrum, stages
+from theory.registry import ENTRIES, evidence_complaints, get, names, select
+from theory.symbolic.algebra import verify
+
+
+@pytest.mark.parametrize("entry", ENTRIES, ids=lambda e: e.name)
+def test_every_entry_agrees(entry):
+    result = check(entry)
+    assert result.passed, "\n".join(str(f) for f in result.failures)
+    assert result.cases == entry.domain.cases
+    assert result.steps >= 2
+    assert result.max_error <= entry.tolerance.multiple * np.finfo(float).eps
+
+
+def _public_functions(module):
+    return {f for name, f in inspect.getmembers(module, inspect.isfunction) if f.__module__ == module.__name__ and not name.startswith("_")}
+
+
+def test_every_public_formula_is_bound():
+    bound = {entry.twin for entry in ENTRIES}
+    wanted = _public_functions(stages) | _public_functions(landscape) | _public_functions(spectrum)
+    wanted |= {relu_gram, transformed_labels, predict, spectrum.GramSpectrum.apply, spectrum.GramSpectrum.check_step}
+    assert len(wanted) >= 24
+    assert not {f.__qualname__ for f in wanted - bound}
+
+
+def test_twins_are_called_by_their_public_names():
+    for entry in ENTRIES:
+        module, _, name = entry.twin_name.partition(".numeric.")
+        assert not name.split(".")[-1].startswith("_")
+        assert module in ("theory", "theory.predict.predict")
+
+
+def test_every_symbolic_module_is_used_and_none_imports_numpy():
+    derivations = {entry.derivation.__module__ for entry in ENTRIES}
+    modules = {f"theory.symbolic.{m.name}" for m in pkgutil.iter_modules(theory.symbolic.__path__)}
+    assert modules - derivations == {"theory.symbolic.algebra", "theory.symbolic.notation"}
+    for name in modules:
+        source = inspect.getsource(sys.modules[name])
+        assert "import numpy" not in source
+        assert "array_api" not in source
+
+
+def test_entries_are_complete():
+    assert len(names()) == len(ENTRIES)
+    for entry in ENTRIES:
+        for text in (entry.title, entry.statement, entry.source, entry.domain.description, entry.definition_text):
+            assert text.strip()
+
+
+def test_cases_are_the_same_in_every_run_and_in_any_order():
+    entry = get("displacement")
+    assert list(entry.domain.drawn(entry.name)) == list(entry.domain.drawn(entry.name))
+    assert next(entry.domain.drawn("a")) != next(entry.domain.drawn("b"))
+
+
+def test_precision_of_mpmath_is_left_as_it_was():
+    before = mp.mp.dps
+    check(get("gain" if "gain" in names() else "transfer_gain"))
+    assert mp.mp.dps == before
+
+
+# Evidence ------------------------------------------------------------------------------------------------------------
+
+
+def test_declared_evidence_is_compared_with_supplied():
+    declared = {e.name: e.evidence for e in ENTRIES if e.evidence.from_outside}
+    assert declared
+    complete = {name: Supplied(kind=evidence.kind, where="sim.experiments.somewhere") for name, evidence in declared.items()}
+    assert evidence_complaints(complete) == []
+    first = next(iter(declared))
+    missing = {name: item for name, item in complete.items() if name != first}
+    assert [c.split()[0] for c in evidence_complaints(missing)] == [first]
+    wrong = complete | {first: Supplied(kind="none", where="sim")}
+    assert first in evidence_complaints(wrong)[0]
+    assert "no_such_entry" in evidence_complaints(complete | {"no_such_entry": Supplied(kind="rate", where="sim.x")})[0]
+
+
+def test_evidence_and_tolerance_reject_what_they_cannot_mean():
+    with pytest.raises(InvalidInput, match="hearsay"):
+        Evidence(kind="hearsay", detail="somebody said so")
+    with pytest.raises(InvalidInput, match="detail"):
+        Evidence(kind="none", detail=" ")
+    with pytest.raises(InvalidInput, match="dtype"):
+        Tolerance(kind="dtype", multiple=4)
+
+
+# Commands ------------------------------------------------------------------------------------------------------------
+
+
+def test_list_names_every_entry(capsys):
+    assert commands.list_entries(False) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == list(names())
+    assert commands.list_entries(True) == 0
+    assert [item["name"] for item in json.loads(capsys.readouterr().out)] == list(names())
+
+
+@pytest.mark.parametrize("name", names())
+def test_show_tells_everything(name, capsys):
+    assert commands.show(name, False) == 0
+    out = capsys.readouterr().out
+    entry = get(name)
+    for word in ("Derivation", "Definition:", "Twin:", "Tolerance:", "Domain:", "Source:", "Evidence:", entry.twin_name, entry.title):
+        assert word in out
+    for number, step in enumerate(entry.derivation().steps, start=1):
+        assert f"{number:>2}. {step.rule.split()[0]}" in out
+    assert commands.show(name, True) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert len(shown["derivation"]) == len(entry.derivation().steps)
+
+
+def test_check_prints_lines_and_a_verdict(capsys):
+    assert commands.check(["loss", "residual_filter", "loss"], False) == 0
+    out = capsys.readouterr().out
+    assert "ok     loss" in out
+    assert "all 2 agree" in out
+
+
+def test_check_json_has_the_agreed_form(capsys):
+    assert commands.check(["loss", "transfer_gain"], True) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["passed"] is True
+    assert [r["name"] for r in report["results"]] == ["loss", "transfer_gain"]
+    for r in report["results"]:
+        assert set(r) == {"name", "passed", "evidence", "max_error", "seconds"}
+        assert r["passed"] is True
+
+
+def test_check_reports_a_break_by_name(capsys, monkeypatch):
+    entry = get("loss")
+    broken = dataclasses.replace(entry, call=lambda twin, case: [2 * v for v in entry.call(twin, case)])
+    monkeypatch.setattr("theory.registry.select", lambda wanted: (broken, get("residual_filter")))
+    assert commands.check([], False) == 1
+    out = capsys.readouterr().out
+    assert "BROKEN loss" in out
+    assert "twin theory.numeric.stages.loss" in out
+    assert "1 of 2 broke: loss" in out
+    assert commands.check([], True) == 1
+    captured = capsys.readouterr()
+    report = json.loads(captured.out)
+    assert report["passed"] is False
+    assert [r["passed"] for r in report["results"]] == [False, True]
+    assert "twin theory.numeric.stages.loss" in captured.err
+
+
+def test_json_survives_an_error_that_is_not_finite(capsys, monkeypatch):
+    entry = dataclasses.replace(get("loss"), call=lambda twin, case: [float("nan")])
+    monkeypatch.setattr("theory.registry.select", lambda wanted: (entry,))
+    assert commands.check([], True) == 1
+    assert json.loads(capsys.readouterr().out)["results"][0]["max_error"] is None
+
+
+@pytest.mark.parametrize("run", [lambda: commands.check(["displacment"], False), lambda: commands.show("displacment", True)])
+def test_an_unknown_name_is_bad_input(run, capsys):
+    with pytest.raises(InvalidInput, match="displacment") as raised:
+        run()
+    assert "did you mean displacement" in str(raised.value)
+    assert "relu_gram" in str(raised.value)
+    assert capsys.readouterr().out == ""
+
+
+def test_select_keeps_order_and_drops_repeats():
+    assert [e.name for e in select(["loss", "residual", "loss"])] == ["loss", "residual"]
+    assert select([]) == ENTRIES
+
+
+# Imports and speed ---------------------------------------------------------------------------------------------------
+
+
+def test_import_theory_and_commands_leave_sympy_out():
+    code = "import sys, theory, theory.commands, theory.numeric, theory.formula; print(sorted({'sympy', 'mpmath'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+
+
+def test_a_derivation_must_hang_together():
+    entry = get("fine_tuning")
+    chain = entry.derivation()
+    opened = [i for i, s in enumerate(chain.steps) if not s.opens][0]
+    other = dataclasses.replace(chain.steps[opened], left=2 * chain.steps[opened].left, right=2 * chain.steps[opened].right)
+    steps = (*chain.steps[:opened], other, *chain.steps[opened + 1 :])
+    assert any("step before" in f.message for f in verify(dataclasses.replace(chain, steps=steps), "x"))
+    unreached = dataclasses.replace(chain, results={"residual": 3 * chain.results["residual"]})
+    assert any("no step ends" in f.message for f in verify(unreached, "x"))
+
+
+def test_a_slow_entry_would_be_seen():
+    started = time.perf_counter()
+    result = check(get("gradient_norm"))
+    assert 0 < result.seconds <= time.perf_counter() - started
+
+
+def test_a_crash_in_any_part_is_reported_not_raised():
+    def crash(*_):
+        raise ZeroDivisionError("planted")
+
+    entry = get("gradient_norm")
+    for field, part in (("definition", "definition"), ("closed_form", "derivation"), ("twin", "twin"), ("derivation", "derivation")):
+        result = check(dataclasses.replace(entry, **{field: crash}))
+        assert any(f.part == part and "planted" in f.message for f in result.failures), field
+    domain = Domain(description="none", draw=crash, cases=1)
+    assert check(dataclasses.replace(entry, domain=domain)).failures[0].part == "domain"
+    assert isinstance(entry, Entry)
+    assert str(Failure(part="twin", name="f", message="m")) == "twin f: m"
