@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from pathlib import Path
 from typing import Any, Literal
@@ -29,7 +30,7 @@ def print_json(content: Any) -> None:
             return {k: finite(v) for k, v in value.items()}
         if isinstance(value, (list, tuple)):
             return [finite(v) for v in value]
-        return str(value) if isinstance(value, float) and value in (float("inf"), float("-inf")) else value
+        return str(value) if isinstance(value, float) and math.isinf(value) else value
 
     print(json.dumps(finite(content), indent=1, ensure_ascii=False, allow_nan=False))
 

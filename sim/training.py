@@ -124,6 +124,9 @@ def simulate_stages(
     Other parameters, results and errors are those of `simulate`.
     """
     resolve_backend(backend)
+    if not isinstance(problem, TransferProblem) or not isinstance(schedule, Schedule):
+        given = f"{type(problem).__name__} and {type(schedule).__name__}"
+        raise InvalidInput(f"{given} were given; a TransferProblem and a Schedule are allowed")
     vectors(problem)
     check_width(width, problem.n_outputs, antisymmetric)
     if dtype not in DTYPES:

@@ -15,7 +15,12 @@ Array = Any
 
 def namespace(*arrays: Array) -> Any:
     """The array-API namespace shared by `arrays`; `None` entries are skipped."""
-    return compat.array_namespace(*(a for a in arrays if a is not None))
+    given = [a for a in arrays if a is not None]
+    try:
+        return compat.array_namespace(*given)
+    except TypeError:
+        kinds = " and ".join(sorted({f"{type(a).__module__}.{type(a).__qualname__}" for a in given})) or "nothing"
+        raise InvalidInput(f"{kinds} were given; arrays of one library are allowed") from None
 
 
 def to_numpy(x: Array) -> np.ndarray:
@@ -48,7 +53,7 @@ def as_float(x: Array, name: str) -> Array:
         raise InvalidInput(f"{name} has dtype {x.dtype}; real numbers are allowed")
     try:
         xp = namespace(x)
-    except TypeError:
+    except InvalidInput:
         raise InvalidInput(f"{name} is a {type(x).__name__}; an array is allowed") from None
     if not xp.isdtype(x.dtype, ("real floating", "integral", "bool")):
         raise InvalidInput(f"{name} has dtype {x.dtype}; real numbers are allowed")
@@ -57,6 +62,8 @@ def as_float(x: Array, name: str) -> Array:
     if isinstance(x, np.ndarray) and x.dtype.itemsize not in (4, 8):
         # Half precision cannot carry an eigendecomposition, long double has no LAPACK.
         x = x.astype(np.float64)
+    elif compat.is_torch_array(x) and x.dtype not in (xp.float32, xp.float64):
+        x = xp.astype(x, xp.float64)
     finite = xp.isfinite(x)
     if not bool(xp.all(finite)):
         bad = to_numpy(xp.astype(~finite, xp.int64))

@@ -114,7 +114,8 @@ def _distance(value: Any, reference: Any, scale: Any) -> float:
     if isinstance(value, discrete) or isinstance(reference, discrete):
         # None, truth values and counts have no rounding; a whole mpmath or float value may stand against an int.
         return 0.0 if value is reference or (value is not None and reference is not None and value == reference) else math.inf
-    gap = abs(mp.mpf(value) - reference)
+    # A fault can make a root complex: that is a distance like any other.
+    gap = abs(mp.mpmathify(value) - reference)
     if mp.isnan(gap):
         return math.inf
     if gap == 0:
@@ -127,11 +128,8 @@ def _told(error: Exception) -> str:
 
 
 def _shown(values: Values) -> str:
-    return (
-        "["
-        + ", ".join(mp.nstr(mp.mpf(v), 12) if isinstance(v, (float, mp.mpf)) else str(v) for v in values[:6])
-        + (", …]" if len(values) > 6 else "]")
-    )
+    told = [mp.nstr(mp.mpmathify(v), 12) if isinstance(v, (float, mp.mpf, mp.mpc)) else str(v) for v in values[:6]]
+    return f"[{', '.join(told)}{', …' if len(values) > 6 else ''}]"
 
 
 def _shown_case(case: Case) -> str:

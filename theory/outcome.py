@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -123,13 +124,23 @@ class TransferOutcome:
             if item.name == "frozen":
                 value = None if value is None else value.to_dict(arrays)
             elif isinstance(value, Trajectory):
-                value = {"steps": list(value.steps), "loss": list(value.loss), "displacement": list(value.displacement)}
+                value = {
+                    "steps": [None if math.isinf(k) else k for k in value.steps],
+                    "loss": list(value.loss),
+                    "displacement": list(value.displacement),
+                }
             elif value is not None and hasattr(value, "shape"):
                 if not arrays:
                     continue
                 value = to_numpy(value).tolist()
             out[item.name] = value
         return out | {"measured_gain": self.measured_gain, "forgetting": self.forgetting}
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, TransferOutcome) and self.to_dict(arrays=True) == other.to_dict(arrays=True)
+
+    def __hash__(self) -> int:
+        return hash((self.rung, self.displacement, self.gradient_energy, self.target_loss))
 
     def __sub__(self, other: TransferOutcome) -> OutcomeGap:
         """The gap between two rungs, number by number."""

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
-from theory.arrays import Array, namespace, scalar
+import numpy as np
+
+from theory.arrays import Array, as_float, namespace, scalar, to_numpy
 from theory.errors import InvalidInput
 from theory.numeric import stages
 from theory.numeric.gram import relu_gram
@@ -19,7 +21,7 @@ GramFunction = Callable[..., Array]
 """`(X, Z=None) -> (n, n')`, positive semi-definite."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class GramBlocks:
     """Gram matrix between the point sets of a problem, block by block.
 
@@ -38,6 +40,20 @@ class GramBlocks:
     target_source: Array
     test_source: Array | None = None
     test_target: Array | None = None
+
+    def __post_init__(self) -> None:
+        for item in fields(self):
+            block = getattr(self, item.name)
+            if block is not None:
+                object.__setattr__(self, item.name, as_float(block, f"the Gram block {item.name}"))
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, GramBlocks):
+            return NotImplemented
+        pairs = [(getattr(self, item.name), getattr(other, item.name)) for item in fields(self)]
+        return all(a is b or (a is not None and b is not None and np.array_equal(to_numpy(a), to_numpy(b))) for a, b in pairs)
+
+    __hash__ = None  # type: ignore[assignment]
 
     @classmethod
     def of(cls, problem: TransferProblem, kernel: GramFunction) -> GramBlocks:
@@ -94,6 +110,14 @@ def predict(
 
     Source: arXiv 1909.12031 for the transformed labels; each stage is the geometric series of `r ← (I − ηH) r`.
     """
+    if not isinstance(problem, TransferProblem):
+        raise InvalidInput(f"problem is a {type(problem).__name__}; a TransferProblem is allowed")
+    if not isinstance(schedule, Schedule | None):
+        raise InvalidInput(f"schedule is {schedule!r}; a Schedule or None is allowed")
+    if not isinstance(gram, GramBlocks | None):
+        raise InvalidInput(f"gram is a {type(gram).__name__}; GramBlocks or None is allowed")
+    if problem.source is None:
+        vectors(problem)
     if schedule is None:
         schedule = Schedule()
     if gram is None:
@@ -114,10 +138,12 @@ class _Kernelised:
         self.problem = problem
         self.gram = gram
         n_Q, c = problem.target[0].shape[0], problem.n_outputs
-        self.coupled = c > 1 and gram.target.shape[0] == n_Q * c
+        self.coupled = c > 1 and gram.target.ndim == 2 and gram.target.shape[0] == n_Q * c
         self._check_blocks(c if self.coupled else 1)
         self.P, self.Q = GramSpectrum.of(gram.source), GramSpectrum.of(gram.target)
         sets = [problem.source, problem.target] + ([problem.test] if problem.test is not None else [])
+        if not isinstance(initial_outputs, tuple | list | None):
+            raise InvalidInput(f"initial_outputs is {initial_outputs!r}; a tuple of arrays is allowed")
         starts: list[Array | None] = [None] * len(sets) if initial_outputs is None else list(initial_outputs)
         if len(starts) != len(sets):
             raise InvalidInput(f"{len(starts)} initial outputs were given; one for each of the {len(sets)} point sets is needed")
@@ -125,9 +151,14 @@ class _Kernelised:
         for (_, y), u in zip(sets, starts, strict=True):
             if u is None:
                 u = namespace(y).zeros_like(y)
-            elif u.shape != y.shape:
+            elif (u := as_float(u, "initial outputs")).shape != y.shape:
                 raise InvalidInput(f"initial outputs have shape {tuple(u.shape)} and labels {tuple(y.shape)}; they must be equal")
-            labels.append(self._flat(y - u))
+            rest = self._flat(y - u)
+            xp = namespace(rest)
+            largest, most = scalar(xp.max(xp.abs(rest))), (float(xp.finfo(rest.dtype).max) / 1e6 / rest.shape[0]) ** 0.5
+            if largest > most:
+                raise InvalidInput(f"labels less initial outputs reach {largest:.3g}; at most {most:.3g} is allowed, or a loss overflows")
+            labels.append(rest)
             self.start.append(self._flat(u))
         self.y_P, self.y_Q = labels[0], labels[1]
 
@@ -163,6 +194,8 @@ class _Kernelised:
         assert eta_P is not None and eta_Q is not None
         stable = self.P.check_step(eta_P, k_P, "source_lr", schedule.allow_unstable)
         stable &= self.Q.check_step(eta_Q, k_Q, "target_lr", schedule.allow_unstable)
+        self.P.check_growth(eta_P, k_P, "source_lr")
+        self.Q.check_growth(eta_Q, k_Q, "target_lr")
 
         alpha = stages.coefficients(self.P, self.y_P, eta_P, k_P)
         remaining = self.y_Q - self.gram.target_source @ alpha

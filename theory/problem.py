@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import math
+import numbers
+import operator
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -34,7 +36,14 @@ def labelled_set(pair: Any, name: str) -> LabelledSet:
         raise InvalidInput(f"{name} y has shape {tuple(y.shape)}; (n,) or (n, c) with n, c ≥ 1 is allowed")
     if X.shape[0] != y.shape[0]:
         raise InvalidInput(f"{name} has {X.shape[0]} inputs and {y.shape[0]} labels; the numbers must be equal")
-    xp = namespace(X, y)
+    try:
+        xp = namespace(X, y)
+    except InvalidInput as error:
+        raise InvalidInput(f"{name}: {error}") from None
+    top = float(xp.finfo(X.dtype).max)
+    largest_label = float(to_numpy(xp.max(xp.abs(y))))
+    if y.dtype != X.dtype and largest_label > top:
+        raise InvalidInput(f"{name} y reaches {largest_label:.3g}; at most {top:.3g} is allowed for {X.dtype} inputs")
     if X.ndim == 2:
         largest = to_numpy(xp.max(xp.abs(X), axis=1))
         if not largest.all():
@@ -89,6 +98,10 @@ class TransferProblem:
                     f"{name} labels have shape {tuple(y.shape)} and target labels {tuple(self.target[1].shape)}; "
                     "the numbers of outputs must be equal"
                 )
+            try:
+                namespace(X, self.target[0])
+            except InvalidInput as error:
+                raise InvalidInput(f"{name} and target: {error}") from None
             if X.dtype != self.target[0].dtype:
                 raise InvalidInput(f"{name} inputs are {X.dtype} and target inputs {self.target[0].dtype}; one dtype is allowed")
 
@@ -184,10 +197,14 @@ class Schedule:
         for name in ("source_lr", "target_lr"):
             lr = getattr(self, name)
             if lr is not None:
-                if isinstance(lr, bool) or not isinstance(lr, (int, float)) or not 0 < lr < math.inf:
+                if isinstance(lr, bool) or not isinstance(lr, numbers.Real) or not 0 < float(lr) < math.inf:
                     raise InvalidInput(f"{name} is {lr!r}; a finite number above 0, or None for 1/λ_max, is allowed")
                 object.__setattr__(self, name, float(lr))
-        snapshots = tuple(sorted({whole(k, "a snapshot") for k in self.snapshots}))
+        try:
+            given = tuple(self.snapshots)
+        except TypeError:
+            raise InvalidInput(f"snapshots is {self.snapshots!r}; a tuple of whole numbers ≥ 0 is allowed") from None
+        snapshots = tuple(sorted({whole(k, "a snapshot") for k in given}))
         if snapshots and self.target_steps is not None and snapshots[-1] > self.target_steps:
             raise InvalidInput(f"a snapshot at step {snapshots[-1]} was given; at most target_steps = {self.target_steps} is allowed")
         object.__setattr__(self, "snapshots", snapshots)
@@ -214,11 +231,25 @@ def rate(lr: float | None, spectrum: GramSpectrum) -> float:
     """`lr` itself, or `1/λ_max` when it is `None` (1 for a zero matrix, where no step moves anything)."""
     if lr is not None:
         return lr
-    return 1 / spectrum.largest if spectrum.largest > 0 else 1.0
+    lr = 1 / spectrum.largest if spectrum.largest > 0 else 1.0
+    if math.isinf(lr):
+        raise InvalidInput(
+            f"λ_max of the Gram matrix is {spectrum.largest:.3g}, too small for a step size 1/λ_max; larger inputs are needed"
+        )
+    return lr
+
+
+_MOST_STEPS = 10**30  # far beyond any run, and within float32
 
 
 def whole(value: Any, name: str) -> int:
     """`value` as a non-negative int; `InvalidInput` for anything else."""
-    if isinstance(value, bool) or not hasattr(value, "__index__") or value.__index__() < 0:
+    try:
+        number = -1 if isinstance(value, bool) else operator.index(value)
+    except TypeError:
+        number = -1
+    if number < 0:
         raise InvalidInput(f"{name} is {value!r}; a whole number ≥ 0 is allowed")
-    return int(value.__index__())
+    if number > _MOST_STEPS:
+        raise InvalidInput(f"{name} is about 2^{number.bit_length()}; at most {_MOST_STEPS:.0e} is allowed")
+    return number

@@ -194,6 +194,11 @@ def test_bad_options_are_named_with_what_is_allowed(options, message):
         simulate(problem, ptoq.Schedule(1, 1), **{"width": 64, **options})
 
 
+def test_something_else_than_a_problem_is_refused():
+    with pytest.raises(InvalidInput, match="dict and Schedule were given; a TransferProblem and a Schedule are allowed"):
+        simulate({}, width=64)
+
+
 @pytest.mark.parametrize("steps", [(), (5, 3), (3, 3), (None, 3)])
 def test_source_steps_must_ascend(steps):
     problem = SphereTask(n_source=5, n_target=5, n_test=5).problem()

@@ -16,6 +16,7 @@ from theory.definitions import gaussian, hidden, linear_model, scalar
 from theory.numeric import landscape, spectrum, stages
 from theory.predict import predict
 from theory.registry import ENTRIES, get
+from theory.symbolic import near_parallel
 from theory.symbolic.algebra import verify
 from theory.symbolic.notation import c, eta, k, lam
 
@@ -197,7 +198,11 @@ def find(name, rule):
 DERIVATIONS = [
     ("relu_gram", "angular integral", lambda e: (sp.pi + sp.Symbol("theta", positive=True)) / (2 * sp.pi)),
     ("relu_gram", "radial", lambda e: e / sp.Symbol("kappa", positive=True)),
-    ("relu_gram_near_parallel", "1/τ = σ/δ", lambda e: sp.atan2(*reversed(e.args[-1].args if e.args[-1].args else e.args[0].args)) / sp.pi),
+    (
+        "relu_gram_near_parallel",
+        "1/τ = σ/δ",
+        lambda e: e.xreplace({near_parallel.apart: near_parallel.together, near_parallel.together: near_parallel.apart}),
+    ),
     ("residual_filter", "k equal factors", lambda e: 1 - eta * lam**k),
     ("integral_filter", "(1 − ηλ) q_k", lambda e: e * lam),
     ("flow_residual_filter", "n → ∞", lambda e: 1 / e),

@@ -20,7 +20,9 @@ def _moment(spectrum: GramSpectrum, r: Array, power: int) -> float:
 
 def loss_along_gradient(spectrum: GramSpectrum, r: Array, lr: float) -> float:
     """`L(η) = ½(r·r − 2η rᵀHr + η² rᵀH²r)`: the loss one step of size `η` ahead."""
-    return (_moment(spectrum, r, 0) - 2 * lr * _moment(spectrum, r, 1) + lr**2 * _moment(spectrum, r, 2)) / 2
+    # As a sum of squares it cannot come out negative.
+    xp = namespace(spectrum.values)
+    return scalar(xp.sum(mode_energy(spectrum, r) * (1 - lr * spectrum.values) ** 2)) / 2
 
 
 def loss_range_along_gradient(spectrum: GramSpectrum, r: Array, low: float, high: float) -> tuple[float, float]:

@@ -6,6 +6,7 @@ filter `φ`. Written as `φ`, not as an inverse, the results hold for singular G
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import array_api_compat as compat
@@ -115,6 +116,22 @@ class GramSpectrum:
                 f"{name} = {lr:.6g} has no limit to train to; below 2/λ_max = {bound:.6g} is allowed, or a finite number of steps"
             )
         return stable
+
+    def check_growth(self, lr: float, steps: Steps, name: str) -> None:
+        """Refuse an unstable run that leaves the floating-point range: what it gives would be no number.
+
+        Raises
+        ------
+        UnstableStep
+            If `(ηλ_max − 1)^k` squared, with room for labels and sums, overflows.
+        """
+        growth = lr * self.largest - 1
+        room = math.log(float(namespace(self.values).finfo(self.values.dtype).max)) / 2 - 20
+        if steps is not None and growth > 1 and steps * math.log(growth) > room:
+            raise UnstableStep(
+                f"{name} = {lr:.6g} overflows {self.values.dtype} within {steps} steps; "
+                f"at most 2/λ_max = {2 / self.largest:.6g}, or fewer steps, is allowed"
+            )
 
 
 def _rows_times(g: Array, y: Array) -> Array:

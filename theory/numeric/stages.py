@@ -7,14 +7,20 @@ Throughout, `y` stands for labels less initial outputs; `y: (n,)` or `(n, c)`, c
 
 from __future__ import annotations
 
+import math
+
 from theory.arrays import Array, namespace, scalar
+from theory.errors import InvalidInput
 from theory.numeric.gram import relu_gram
 from theory.numeric.spectrum import GramSpectrum, Steps, flow_residual_filter, integral_filter, residual_filter
 
 
 def coefficients(spectrum: GramSpectrum, y: Array, lr: float, steps: Steps) -> Array:
     """Dual coefficients `γ = φ_k(H) y`: after `k` steps a point `x` has moved by `h(x)ᵀ γ`."""
-    return spectrum.apply(integral_filter(spectrum.values, lr, steps), y)
+    xp = namespace(spectrum.values)
+    phi = integral_filter(spectrum.values, lr, steps)
+    # The rows h(x) have no component along null vectors; ηk would only multiply the rounding there.
+    return spectrum.apply(xp.where(spectrum.values > 0, phi, xp.zeros_like(phi)), y)
 
 
 def residual(spectrum: GramSpectrum, y: Array, lr: float, steps: Steps) -> Array:
@@ -51,14 +57,18 @@ def mode_energy(spectrum: GramSpectrum, y: Array) -> Array:
     return projected * projected if projected.ndim == 1 else xp.sum(projected * projected, axis=1)
 
 
-def inverse_norm_squared(spectrum: GramSpectrum, y: Array) -> float | None:
-    """`yᵀ H⁻¹ y`, or `None` when `y` leaves the range of a singular `H` and the value is infinite."""
+def inverse_norm_squared(spectrum: GramSpectrum, y: Array, size: float = 0.0) -> float | None:
+    """`yᵀ H⁻¹ y`, or `None` when `y` leaves the range of a singular `H` and the value is infinite.
+
+    `size` is the squared norm of whatever `y` is a difference of, where that is larger than its own: what `y` has
+    outside the range is then held against that.
+    """
     xp = namespace(spectrum.values)
     energy = mode_energy(spectrum, y)
     positive = spectrum.values > 0
     outside = scalar(xp.sum(xp.where(positive, xp.zeros_like(energy), energy)))
     # Rounding leaves about n·eps of an exact range vector outside; sqrt(eps) of its energy is far above that.
-    if outside > float(xp.finfo(energy.dtype).eps) ** 0.5 * scalar(xp.sum(energy)):
+    if outside > float(xp.finfo(energy.dtype).eps) ** 0.5 * max(scalar(xp.sum(energy)), size):
         return None
     divisor = xp.where(positive, spectrum.values, xp.ones_like(energy))
     return scalar(xp.sum(xp.where(positive, energy / divisor, xp.zeros_like(energy))))
@@ -69,6 +79,10 @@ def steps_to_loss(spectrum: GramSpectrum, y: Array, target_loss: float, lr: floa
 
     For `0 < η < 2/λ_max` the loss never rises, so bisection finds the least `k`.
     """
+    if not lr > 0:
+        raise InvalidInput(f"lr is {lr}; a number above 0 is allowed")
+    if math.isnan(target_loss):
+        raise InvalidInput(f"target_loss is {target_loss}; a number is allowed")
     spectrum.check_step(lr, None, "lr")
     if loss(spectrum, y, lr, None) > target_loss:
         return None
@@ -102,7 +116,8 @@ def transfer_gain(spectrum: GramSpectrum, y_target: Array, remaining: Array) -> 
         return None, f"the target labels leave the range of the target Gram matrix (rank {spectrum.rank} of {spectrum.size})"
     if from_scratch == 0:
         return None, "the target labels equal the initial outputs: there is nothing to learn from scratch"
-    transferred = inverse_norm_squared(spectrum, remaining)
+    # What is left of a perfect transfer is rounding of y_target, with no reason to stay in the range.
+    transferred = inverse_norm_squared(spectrum, remaining, scalar(namespace(y_target).sum(y_target * y_target)))
     if transferred is None:
         return (
             None,
