@@ -79,9 +79,11 @@ def _command_line(arguments: list[str] | None) -> Any:
 
     from paper_figs.commands import Figures, Reproduce
     from sim.commands import Predict, Sim
+    from theory.commands import Theory
 
     commands = (
         Annotated[Predict, subcommand("predict")]
+        | Annotated[Theory, subcommand("theory")]
         | Annotated[Sim, subcommand("sim")]
         | Annotated[Figures, subcommand("figures")]
         | Annotated[Reproduce, subcommand("reproduce")]

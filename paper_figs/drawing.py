@@ -41,6 +41,29 @@ def points(axes: Axes, x: Sequence[float], estimates: Sequence[dict[str, float]]
     axes.errorbar(x, [scale * e["mean"] for e in estimates], yerr=[2 * scale * e["standard_error"] for e in estimates], **mark)
 
 
+def steps_axis(axes: Axes, last: float) -> None:
+    """Pretraining steps on a logarithmic axis that holds 0."""
+    axes.set_xscale("symlog", linthresh=1)
+    axes.set_xlim(-0.3, 1.5 * last)
+    axes.set_xticks([0, 1, *(10**e for e in range(1, 7) if 10**e < 0.6 * last), last])
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.set_xlabel("pretraining steps on the source")
+
+
+def legend_of_rungs(figure: Figure, axes: Axes, seeds: int) -> None:
+    """One legend above a figure whose panels all hold theory, frozen kernel and trained net."""
+    handles, labels = axes.get_legend_handles_labels()
+    names = [*labels[:1], *(f"{name} (mean of {seeds}, ± 2 s.e.)" for name in labels[1:])]
+    figure.legend(handles, names, loc="outside upper center", ncols=3)
+
+
+def rung_rows(cells: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Cells of a record as rows of the plotted-numbers file."""
+    names = ("task", "width", "quantity", "source_steps", "predicted")
+    parts = [(rung, part) for rung in ("frozen", "trained") for part in ("mean", "standard_error", "n")]
+    return [{**{n: c[n] for n in names}, **{f"{rung}_{part}": c[rung][part] for rung, part in parts}} for c in cells]
+
+
 def save(figure: Figure, rows: list[dict[str, Any]], folder: Path, name: str) -> list[Path]:
     """Write `name.png`, `name.svg` and the plotted numbers as `name.csv`; return their paths."""
     folder.mkdir(parents=True, exist_ok=True)

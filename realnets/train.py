@@ -144,7 +144,7 @@ def train(
                 if not math.isfinite(value):
                     raise TrainingDiverged(_diverged(f"the loss is {value} at step {step} (epoch {epoch})", lr, checkpoint, rows))
                 optimiser.zero_grad(set_to_none=True)
-                loss.backward()
+                loss.backward()  # type: ignore[no-untyped-call]
                 optimiser.step()
                 schedule.step()
                 total += value * len(chosen)
@@ -164,7 +164,7 @@ def train(
 def evaluate(model: nn.Module, inputs: Tensor, targets: Tensor, loss: str = "cross-entropy", chunk: int = 512) -> dict[str, float]:
     """Mean `loss` over a set and, for classes, the share that is right (`accuracy`); the model is left in evaluation mode."""
     model.eval()
-    outputs = torch.cat([model(x) for x in inputs.split(chunk)])
+    outputs = torch.cat([model(x) for x in torch.split(inputs, chunk)])
     result = {"loss": LOSSES[loss](outputs, targets).item()}
     if targets.dtype == torch.int64:
         result["accuracy"] = (outputs.argmax(dim=1) == targets).double().mean().item()

@@ -97,6 +97,8 @@ class DigitsTask:
     Parameters
     ----------
     labels : "parity" (±1) or "classes" (one-hot)
+    label_noise : float in [0, 1]
+        Share of source labels that are drawn anew, from all classes alike.
     n_source, n_target, n_test : int ≥ 1
         Drawn without replacement; test points are MNIST digits that are not target points.
     seed : int ≥ 0
@@ -110,6 +112,7 @@ class DigitsTask:
 
     name: str = "digits"
     labels: str = "parity"
+    label_noise: float = 0.0
     n_source: int = 300
     n_target: int = 100
     n_test: int = 1000
@@ -118,6 +121,8 @@ class DigitsTask:
     def __post_init__(self) -> None:
         if self.labels not in ("parity", "classes"):
             raise InvalidInput(f"labels is {self.labels!r}; 'parity' or 'classes' is allowed")
+        if not 0 <= self.label_noise <= 1:
+            raise InvalidInput(f"label_noise is {self.label_noise!r}; a number in [0, 1] is allowed")
         for name in ("n_source", "n_target", "n_test"):
             check_count(name, getattr(self, name), 1)
         if self.n_source > 1797 or self.n_target + self.n_test > 5000:
@@ -133,7 +138,11 @@ class DigitsTask:
         i = generator("digits source", self.seed).permutation(len(X_P))[: self.n_source]
         order = generator("digits target", self.seed).permutation(len(X_Q))
         j, t = order[: self.n_target], order[self.n_target : self.n_target + self.n_test]
-        return TransferProblem(source=(X_P[i], y_P[i]), target=(X_Q[j], y_Q[j]), test=(X_Q[t], y_Q[t]))
+        noise = generator("digits noise", self.seed)
+        # Both draws are made for every point, so that more noise only adds to the labels that change.
+        redrawn, others = noise.random(len(i)) < self.label_noise, noise.integers(len(y_P), size=len(i))
+        y_source = y_P[np.where(redrawn, others, i)]
+        return TransferProblem(source=(X_P[i], y_source), target=(X_Q[j], y_Q[j]), test=(X_Q[t], y_Q[t]))
 
 
 Task = SphereTask | DigitsTask

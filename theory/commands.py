@@ -10,7 +10,10 @@ import math
 import sys
 import textwrap
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any
+
+from tyro.conf import Positional, subcommand
 
 if TYPE_CHECKING:
     from theory.formula import Chain, CheckResult, Entry, Step
@@ -189,3 +192,56 @@ def _as_dictionary(entry: Entry, chain: Chain) -> dict[str, Any]:
 
 def _print_json(value: Any) -> None:
     print(_json.dumps(value, ensure_ascii=False, indent=2, allow_nan=False))
+
+
+@dataclass(frozen=True, kw_only=True)
+class TheoryList:
+    """List the formulas of the theory."""
+
+    json: bool = False
+    """Print JSON."""
+
+    def run(self) -> int:
+        """Print them."""
+        return list_entries(self.json)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TheoryShow:
+    """Show one formula: its statement, every step of its derivation, its definition, domain and evidence."""
+
+    name: Positional[str]
+    """Name of the formula; see: ptoq theory list."""
+    json: bool = False
+    """Print JSON."""
+
+    def run(self) -> int:
+        """Print it."""
+        return show(self.name, self.json)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TheoryCheck:
+    """Check formulas: each derivation step, and the float64 code against the definition at 50 digits."""
+
+    names: Positional[tuple[str, ...]] = ()
+    """Names of formulas; all when none is given."""
+    json: bool = False
+    """Print JSON."""
+
+    def run(self) -> int:
+        """Check them; exit code 1 if one broke."""
+        return check(self.names, self.json)
+
+
+@dataclass(frozen=True)
+class Theory:
+    """The theory's formulas: list them, show one with its derivation, check them."""
+
+    action: (
+        Annotated[TheoryList, subcommand("list")] | Annotated[TheoryShow, subcommand("show")] | Annotated[TheoryCheck, subcommand("check")]
+    )
+
+    def run(self) -> int:
+        """Pass on to the action."""
+        return self.action.run()

@@ -25,7 +25,7 @@ class Claim:
     measured, standard_error : float or None
         `None` where nothing could be fitted.
     statistic : str
-        "z", "relative gap", "gap" or "exponent z": the rule that decided, with its `value` and the `limit` for it.
+        "z", "relative gap", "gap", "z from 0" or "exponent z": the rule that decided, with its `value` and the `limit` for it.
     value, limit : float
     verdict : str
         "held", "failed", or "undecided" where the data could not have told.
@@ -82,6 +82,25 @@ def gap_claim(claim: str, where: str, at: str, measured: Estimate, predicted: fl
         value=gap,
         limit=limit,
         verdict=_verdict(abs(gap) <= limit),
+    )
+
+
+def sign_claim(claim: str, where: str, at: str, measured: Estimate, predicted: float) -> Claim:
+    """`measured` has the sign of `predicted`: its z against zero is beyond the limit; undecided between the limits."""
+    z = measured.z(0.0)
+    verdict = _verdict(z * predicted > 0)
+    return Claim(
+        claim=claim,
+        where=where,
+        at=at,
+        predicted=predicted,
+        measured=measured.mean,
+        standard_error=measured.standard_error,
+        statistic="z from 0",
+        value=z,
+        limit=Z_LIMIT,
+        verdict=verdict if abs(z) > Z_LIMIT else "undecided",
+        detectable=measured.detectable,
     )
 
 

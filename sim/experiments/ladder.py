@@ -9,47 +9,25 @@ z-test against infinite width would reject a true theory).
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
-from sim.estimate import Estimate, estimate
+from sim.experiments.arms import QUANTITIES, Arm, Cell, curve, measure
 from sim.experiments.claims import Claim, gap_claim, z_claim
-from sim.experiments.replicates import NetSpec, predictions, replicates, widths_by_seed
 from sim.records import Cache
 from sim.tasks import DigitsTask, SphereTask
 
 NAME = "ladder"
 TITLE = "Prediction, frozen kernel and trained net over pretraining"
 
-QUANTITIES = {
-    "gradient_energy": "gradient energy ‖∂L_Q/∂X¹‖²",
-    "displacement": "displacement ‖W(Q) − W(P)‖",
-    "source_loss": "source loss after fine-tuning",
-    "test_mse": "mean squared test error",
-    "test_error": "test error rate",
-}
-"""What is compared, by field of `TransferOutcome`."""
+COMPARED = ("gradient_energy", "displacement", "source_loss", "test_mse", "test_error")
+"""Quantities of `arms.QUANTITIES`."""
 
 AGREEMENT = 0.02
 """Relative distance of the trained mean from the prediction that is claimed for gradient energy and displacement."""
 
 ERROR_POINTS = 0.015
 """Distance of the trained mean's test error rate from the prediction that is claimed."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Arm:
-    """One task at one width."""
-
-    task: SphereTask | DigitsTask
-    width: int
-    source_steps: tuple[int, ...] = (0, 2, 20, 500)
-    target_steps: int = 300
-
-    @property
-    def label(self) -> str:
-        """The task's name with its kind of labels."""
-        return self.task.name if isinstance(self.task, SphereTask) else f"{self.task.name} → MNIST, {self.task.labels}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,51 +74,22 @@ def run(config: Config, cache: Cache) -> dict[str, Any]:
     claims: list[Claim] = []
     seconds = 0.0
     for arm in config.arms:
-        base = NetSpec(task=arm.task, width=arm.width, seed=0, source_steps=arm.source_steps, target_steps=arm.target_steps)
-        nets = list(replicates(widths_by_seed(base, [arm.width], config.seeds), cache, f"{NAME}: {arm.label}"))
-        seconds += sum(net["seconds"] for net in nets)
-        for index, predicted in enumerate(predictions(arm.task, arm.source_steps, arm.target_steps)):
-            stages = [net["stages"][index] for net in nets]
-            for quantity in QUANTITIES:
-                reference = predicted.scalars()[quantity]
-                if reference is None:
-                    continue
-                frozen = estimate([s["frozen"][quantity] for s in stages])
-                trained = estimate([s["trained"][quantity] for s in stages])
-                drift = estimate([s["trained"][quantity] - s["frozen"][quantity] for s in stages])
-                steps = arm.source_steps[index]
-                cells.append(
-                    {
-                        "task": arm.label,
-                        "width": arm.width,
-                        "source_steps": steps,
-                        "quantity": quantity,
-                        "predicted": reference,
-                        "frozen": asdict(frozen),
-                        "trained": asdict(trained),
-                        "drift": asdict(drift),
-                    }
-                )
-                claims += _claims(arm, steps, quantity, reference, frozen, trained)
-    curves = {arm.label: _curve(arm) for arm in config.arms}
+        measured, took = measure(arm, config.seeds, cache, NAME, COMPARED)
+        seconds += took
+        for cell in measured:
+            cells.append(cell.to_dict(arm))
+            claims += _claims(arm, cell)
+    curves = {arm.label: curve(arm, COMPARED) for arm in config.arms}
     return {"cells": cells, "curves": curves, "claims": [c.to_dict() for c in claims], "seconds": seconds}
 
 
-def _claims(arm: Arm, steps: int, quantity: str, predicted: float, frozen: Estimate, trained: Estimate) -> Iterator[Claim]:
-    if steps == 0 and quantity == "gradient_energy":
+def _claims(arm: Arm, cell: Cell) -> Iterator[Claim]:
+    if cell.source_steps == 0 and cell.quantity == "gradient_energy":
         return  # ‖y_Q‖² for every antisymmetric net: nothing is tested
-    where, at = f"{arm.label}, width {arm.width:,}", f"{steps} source steps"
-    yield z_claim(f"frozen kernel: {QUANTITIES[quantity]}", where, at, frozen, predicted)
-    if quantity in ("gradient_energy", "displacement"):
-        yield gap_claim(f"trained net: {QUANTITIES[quantity]}", where, at, trained, predicted, AGREEMENT)
-    elif quantity == "test_error":
-        yield gap_claim(f"trained net: {QUANTITIES[quantity]}", where, at, trained, predicted, ERROR_POINTS, relative=False)
-
-
-def _curve(arm: Arm) -> dict[str, list[float | None]]:
-    """The prediction on a fine grid of source steps, for the figure's lines."""
-    last = arm.source_steps[-1]
-    grid = sorted({0, last, *(round(last ** (i / 40)) for i in range(41))})
-    outcomes = [p.scalars() for p in predictions(arm.task, tuple(grid), arm.target_steps)]
-    known = [q for q in QUANTITIES if outcomes[0][q] is not None]
-    return {"source_steps": [float(k) for k in grid], **{q: [o[q] for o in outcomes] for q in known}}
+    where, at = f"{arm.label}, width {arm.width:,}", f"{cell.source_steps} source steps"
+    words = QUANTITIES[cell.quantity]
+    yield z_claim(f"frozen kernel: {words}", where, at, cell.frozen, cell.predicted)
+    if cell.quantity in ("gradient_energy", "displacement"):
+        yield gap_claim(f"trained net: {words}", where, at, cell.trained, cell.predicted, AGREEMENT)
+    elif cell.quantity == "test_error":
+        yield gap_claim(f"trained net: {words}", where, at, cell.trained, cell.predicted, ERROR_POINTS, relative=False)

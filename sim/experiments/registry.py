@@ -9,13 +9,13 @@ from types import ModuleType
 from typing import Any
 
 from sim.backend import resolve_backend
-from sim.experiments import ladder, width_law
+from sim.experiments import ladder, pretraining_stage, width_law
 from sim.records import SCHEMA, Cache, provenance, write_json
 from theory.errors import InvalidInput
 
 PROFILES = ("smoke", "quick", "standard", "full")
 
-_EXPERIMENTS: dict[str, ModuleType] = {module.NAME: module for module in (ladder, width_law)}
+_EXPERIMENTS: dict[str, ModuleType] = {module.NAME: module for module in (ladder, width_law, pretraining_stage)}
 
 
 def names() -> list[str]:

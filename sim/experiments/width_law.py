@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 
 from sim.estimate import Estimate, bias_and_spread, estimate, fit_exponent, root_mean_square
+from sim.experiments.arms import task_label
 from sim.experiments.claims import Claim, exponent_claim
-from sim.experiments.ladder import Arm
 from sim.experiments.replicates import NetSpec, predictions, replicates, widths_by_seed
 from sim.records import Cache
 from sim.tasks import DigitsTask, SphereTask
@@ -75,7 +75,7 @@ def run(config: Config, cache: Cache) -> dict[str, Any]:
     claims: list[Claim] = []
     seconds = 0.0
     for task in config.tasks:
-        label = Arm(task=task, width=0).label
+        label = task_label(task)
         base = NetSpec(task=task, width=0, seed=0, source_steps=(config.source_steps,), target_steps=config.target_steps)
         nets = list(replicates(widths_by_seed(base, config.widths, config.seeds), cache, f"{NAME}: {label}"))
         seconds += sum(net["seconds"] for net in nets)

@@ -99,7 +99,8 @@ ENTRIES = (
     Entry(
         name="coefficients",
         title="Dual coefficients after k steps",
-        statement="γ = φ_k(H) y: after k steps the outputs at x have moved by h(x)ᵀγ, the weights by Fᵀγ; to the end γ = H⁺y. Null vectors of H, which no h(x) sees, are left out.",
+        statement="γ = φ_k(H) y: after k steps the outputs at x have moved by h(x)ᵀγ, the weights by Fᵀγ; to the end γ = H⁺y. "
+        "Null vectors of H, which no h(x) sees, are left out.",
         derivation=residual.coefficients,
         closed_form=modes.modewise,
         twin=stages.coefficients,

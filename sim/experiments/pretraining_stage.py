@@ -1,0 +1,136 @@
+"""How long to pretrain: transferability rises with pretraining, and falls where source labels are noisy or unlike the target's.
+
+Claims tested, for each task. The change from the best earlier length of pretraining to the last one, in gradient energy,
+displacement and test error: the frozen kernel's mean is the prediction (z), and the trained net's has the predicted sign. Where the
+theory puts the turn inside the range, nets turn there too: the frozen kernel by a z-test, the trained net within ten per cent in steps.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sim.estimate import estimate
+from sim.experiments.arms import QUANTITIES, Arm, Cell, curve, measure
+from sim.experiments.claims import Claim, gap_claim, sign_claim, z_claim
+from sim.records import Cache
+from sim.tasks import DigitsTask, SphereTask, problem_of
+from theory.pretraining import pretraining_curves
+from theory.problem import Schedule
+
+NAME = "pretraining_stage"
+TITLE = "Transferability over pretraining, and where it turns"
+
+COMPARED = ("gradient_energy", "displacement", "test_mse", "forgetting")
+"""Quantities of `arms.QUANTITIES`."""
+
+TURNING = {"gradient_energy": "gradient_energy", "displacement": "displacement", "test_mse": "test_error"}
+"""Quantities with a turn, and their names in `theory.pretraining`."""
+
+TURN_AGREEMENT = math.log(1.1)
+"""Distance of the trained net's turn from the predicted one that is claimed, in the logarithm of steps."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """Settings of the experiment.
+
+    Parameters
+    ----------
+    arms : tuple of Arm
+    seeds : int ≥ 2
+        Nets for each arm.
+    """
+
+    arms: tuple[Arm, ...]
+    seeds: int = 8
+
+    @classmethod
+    def profile(cls, name: str) -> Config:
+        """`"smoke"`, `"quick"`, `"standard"` or `"full"`."""
+        if name == "smoke":
+            small: dict[str, Any] = {"n_source": 20, "n_target": 10, "n_test": 40}
+            few = (SphereTask(label_noise=1.0, **small), DigitsTask(label_noise=0.4, **small))
+            return cls(arms=tuple(Arm(task=t, width=256, source_steps=(0, 1, 3, 10, 30), target_steps=20) for t in few), seeds=3)
+        steps: tuple[int, ...] = (0, 1, 2, 3, 5, 8, 20, 60, 200, 500)
+        tasks = (SphereTask(label_noise=0.0), SphereTask(label_noise=1.0), DigitsTask(), DigitsTask(label_noise=0.4))
+        if name == "quick":
+            return cls(arms=tuple(Arm(task=t, width=4096, source_steps=steps, target_steps=100) for t in tasks))
+        steps = (0, 1, 2, 3, 4, 6, 8, 12, 20, 35, 60, 100, 200, 500, 1500)
+        wide = 16384 if name == "standard" else 65536
+        return cls(
+            arms=tuple(Arm(task=t, width=wide, source_steps=steps, target_steps=300) for t in tasks), seeds=16 if name == "standard" else 32
+        )
+
+
+def run(config: Config, cache: Cache) -> dict[str, Any]:
+    """Train what is not in the cache yet and return the record's results, claims among them."""
+    cells: list[dict[str, Any]] = []
+    turns: list[dict[str, Any]] = []
+    claims: list[Claim] = []
+    seconds = 0.0
+    for arm in config.arms:
+        measured, took = measure(arm, config.seeds, cache, NAME, COMPARED)
+        seconds += took
+        cells += [cell.to_dict(arm) for cell in measured]
+        curves = pretraining_curves(problem_of(arm.task), Schedule(target_steps=arm.target_steps))
+        for quantity, name in TURNING.items():
+            here = [cell for cell in measured if cell.quantity == quantity]
+            claims += _claims(arm, quantity, here)
+            exact = curves[name]
+            turns.append(
+                {
+                    "task": arm.label,
+                    "quantity": quantity,
+                    "turns": exact.turns(arm.source_steps[-1]),
+                    "best": exact.best(arm.source_steps[-1]),
+                    "first_step_helps": exact.initial_slope() < 0,
+                }
+            )
+    drawn = {arm.label: curve(arm, COMPARED) for arm in config.arms}
+    return {"cells": cells, "curves": drawn, "turns": turns, "claims": [c.to_dict() for c in claims], "seconds": seconds}
+
+
+def _claims(arm: Arm, quantity: str, cells: list[Cell]) -> Iterator[Claim]:
+    where, words = f"{arm.label}, width {arm.width:,}", QUANTITIES[quantity]
+    predicted = [cell.predicted for cell in cells]
+    best = min(range(len(cells) - 1), key=predicted.__getitem__)
+
+    def change(values: Sequence[Sequence[float]]) -> list[float]:
+        return [last - early for last, early in zip(values[-1], values[best], strict=True)]
+
+    at = f"{arm.source_steps[best]} to {arm.source_steps[-1]} source steps"
+    expected = predicted[-1] - predicted[best]
+    yield z_claim(f"frozen kernel: change of the {words}", where, at, estimate(change([c.frozen_values for c in cells])), expected)
+    yield sign_claim(f"trained net: change of the {words}", where, at, estimate(change([c.trained_values for c in cells])), expected)
+
+    turn = _turn(arm.source_steps, predicted)
+    if turn is None:
+        return
+    found = {}
+    for rung in ("frozen_values", "trained_values"):
+        by_net = zip(*(getattr(cell, rung) for cell in cells), strict=True)
+        located = [_turn(arm.source_steps, net) for net in by_net]
+        if None in located:
+            return  # a net that does not turn inside the range: its change above says so already
+        found[rung] = estimate([t for t in located if t is not None])
+    yield z_claim(f"frozen kernel: turn of the {words}, log(1 + steps)", where, "", found["frozen_values"], turn)
+    yield gap_claim(
+        f"trained net: turn of the {words}, log(1 + steps)", where, "", found["trained_values"], turn, TURN_AGREEMENT, relative=False
+    )
+
+
+def _turn(steps: Sequence[int], values: Sequence[float]) -> float | None:
+    """`log(1 + k)` at the least value, by a parabola through the least point and its neighbours; `None` at either end.
+
+    The same estimator for theory and nets: what the grid and the parabola distort, they distort alike.
+    """
+    i = min(range(len(values)), key=values.__getitem__)
+    if i in (0, len(values) - 1):
+        return None
+    (x0, x1, x2), (y0, y1, y2) = (math.log1p(k) for k in steps[i - 1 : i + 2]), values[i - 1 : i + 2]
+    left, right = (y1 - y0) / (x1 - x0), (y2 - y1) / (x2 - x1)
+    curvature = (right - left) / (x2 - x0)
+    return (x0 + x1) / 2 - left / (2 * curvature)
