@@ -50,7 +50,7 @@ def _mark_turn(spot: Axes, turn: dict[str, Any]) -> None:
     """A line at the predicted best length of pretraining, where one exists inside the range."""
     best = turn["best"]
     if best not in turn["turns"]:
-        spot.text(0.97, 0.95, "no turn", transform=spot.transAxes, ha="right", va="top", fontsize=7, color="0.4")
+        spot.text(1.0, 1.01, "no turn", transform=spot.transAxes, ha="right", va="bottom", fontsize=7, color="0.4")
         return
     spot.axvline(best, color="0.45", linestyle=":", linewidth=1)
-    spot.text(0.97, 0.95, f"best after {best} steps", transform=spot.transAxes, ha="right", va="top", fontsize=7, color="0.3")
+    spot.text(1.0, 1.01, f"best after {best} steps", transform=spot.transAxes, ha="right", va="bottom", fontsize=7, color="0.3")

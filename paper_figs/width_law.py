@@ -44,6 +44,8 @@ def draw(record: dict[str, Any], folder: Path) -> list[Path]:
         panel.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,.0f}"))
         panel.xaxis.set_minor_formatter(NullFormatter())
         panel.yaxis.set_major_locator(LogLocator(10))
+        # Values that cannot be told from zero would stretch a logarithmic axis without end.
+        panel.set_ylim(bottom=0.25 * min(abs(c["size"]["mean"]) for c in results["cells"] if _sure(c)))
         _label_ends(panel, ends, widths[-1])
     axes[0, 0].set_ylabel("gap relative to the prediction")
     seeds = len(record["seeds"])
@@ -58,11 +60,10 @@ def _series(panel: Axes, here: list[dict[str, Any]], fit: dict[str, Any], words:
     shown = [c for c in here if c["size"]["mean"] != 0]
     for cell in shown:
         mean, error = cell["size"]["mean"], cell["size"]["standard_error"]
-        sure = mean > 2 * error
         size = abs(mean)
         # A bar down to zero has no end on a logarithmic axis.
         low = min(2 * error, 0.9 * size)
-        face = colour if sure else "white"
+        face = colour if _sure(cell) else "white"
         panel.errorbar(
             [cell["width"]], [size], yerr=[[low], [2 * error]], color=colour, marker=marker, markerfacecolor=face, linestyle="none"
         )
@@ -76,6 +77,10 @@ def _series(panel: Axes, here: list[dict[str, Any]], fit: dict[str, Any], words:
     found = fit["fit"]
     power = "not fitted" if found is None else f"{found['slope']:.2f} ± {found['standard_error']:.2f}".replace("-", "−")
     return line[-1], f"{words}\n{power} (claim {fit['claimed']:g})".replace("-0", "−0"), colour
+
+
+def _sure(cell: dict[str, Any]) -> bool:
+    return bool(cell["size"]["mean"] > 2 * cell["size"]["standard_error"])
 
 
 def _label_ends(panel: Axes, ends: list[tuple[float, str, str]], width: float) -> None:
