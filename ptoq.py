@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from theory.numeric.stages import transformed_labels
     from theory.outcome import Trajectory, TransferOutcome
     from theory.predict import GramBlocks, predict
+    from theory.pretraining import pretraining_curves
     from theory.problem import Schedule, TransferProblem
 
 __all__ = [
@@ -32,6 +33,8 @@ __all__ = [
     # the rungs of the ladder
     "predict",
     "simulate",
+    # how long to pretrain
+    "pretraining_curves",
     # their parts
     "relu_gram",
     "transformed_labels",
@@ -51,6 +54,7 @@ _HOMES = {
     "predict": "theory.predict",
     "GramBlocks": "theory.predict",
     "simulate": "sim.training",
+    "pretraining_curves": "theory.pretraining",
     "relu_gram": "theory.numeric.gram",
     "transformed_labels": "theory.numeric.stages",
     "InvalidInput": "theory.errors",

@@ -249,7 +249,8 @@ def _rendered(size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 def _read_pictures(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
     try:
-        with np.load(path, allow_pickle=False) as data:
+        # From memory: NumPy leaves a damaged file open.
+        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as data:
             stored = data["images"], data["codes"], data["categories"]
             if str(data["checksum"]) == _digest(*stored):
                 return stored

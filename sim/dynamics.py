@@ -108,12 +108,12 @@ class BlockedNet:
         XT = np.ascontiguousarray(X.T)
 
         def visit(rows: slice) -> np.ndarray:
-            Z = self.W[rows] @ XT
+            W, a = self.W[rows], self.a[rows]
+            Z = W @ XT
             if self.gates is None:
-                np.maximum(Z, 0, out=Z)
-            else:
-                Z *= self.gates[rows] @ XT > 0
-            return self.a[rows].T @ Z
+                return _relu_outputs(a, W, XT, Z)
+            Z *= self.gates[rows] @ XT > 0
+            return a.T @ Z
 
         return self._sum(visit).T
 
@@ -202,6 +202,15 @@ class BlockedNet:
         return np.asarray(total) * self._scale
 
 
+def _relu_outputs(a: np.ndarray, W: np.ndarray, XT: np.ndarray, Z: np.ndarray) -> np.ndarray:
+    """`aᵀ relu(Z)` for `Z = W Xᵀ`, which is overwritten, as `½(aᵀ|Z| + (aᵀW)Xᵀ)`: NumPy's `abs` is three times as fast as its `maximum`."""
+    np.abs(Z, out=Z)
+    total = a.T @ Z
+    total += (a.T @ W) @ XT
+    total *= 0.5
+    return total
+
+
 class _Stage:
     """One training set under one net: the working arrays and the activity kept between steps."""
 
@@ -244,12 +253,11 @@ class _Stage:
             if net.gates is None:
                 if self.active is not None:
                     self._store(rows, Z)
-                np.maximum(Z, 0, out=Z)
-            else:
-                if self.fresh and self.active is not None:
-                    self._store(rows, np.matmul(net.gates[rows], self.XT, out=F))
-                self._load(rows, F)
-                Z *= F
+                return _relu_outputs(a, W, self.XT, Z)
+            if self.fresh and self.active is not None:
+                self._store(rows, np.matmul(net.gates[rows], self.XT, out=F))
+            self._load(rows, F)
+            Z *= F
             return a.T @ Z
 
         u = net._sum(visit).T

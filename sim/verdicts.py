@@ -57,15 +57,19 @@ def _strain(claim: dict[str, Any]) -> float:
     return float("inf") if isinstance(value, str) else abs(value) / claim["limit"]
 
 
+def number_cells(claim: dict[str, Any]) -> tuple[str, str, str]:
+    """Predicted value, measured value with its standard error, and what decided, as text."""
+    predicted = f"{claim['predicted']:.4g}"
+    if claim["measured"] is None:
+        return predicted, "none", "nothing to fit"
+    measured = f"{claim['measured']:.4g} ± {claim['standard_error']:.1g}"
+    value = claim["value"] if isinstance(claim["value"], str) else _statistic(claim["statistic"], claim["value"])
+    return predicted, measured, f"{claim['statistic']} {value} (limit {_statistic(claim['statistic'], claim['limit']).lstrip('+')})"
+
+
 def _cells(row: dict[str, Any]) -> tuple[str, ...]:
-    if row["measured"] is None:
-        measured, decided = "none", "nothing to fit"
-    else:
-        measured = f"{row['measured']:.4g} ± {row['standard_error']:.1g}"
-        value = row["value"] if isinstance(row["value"], str) else _statistic(row["statistic"], row["value"])
-        decided = f"{row['statistic']} {value} (limit {_statistic(row['statistic'], row['limit']).lstrip('+')})"
     verdict = row["verdict"] if row["tried"] == 1 else f"{row['verdict']}, {row['n_held']} of {row['tried']}"
-    return row["claim"], row["at"], f"{row['predicted']:.4g}", measured, decided, verdict
+    return row["claim"], row["at"], *number_cells(row), verdict
 
 
 def _statistic(kind: str, value: float) -> str:

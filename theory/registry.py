@@ -9,11 +9,18 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Mapping, Sequence
 
-from theory.entries import filters, kernel, landscape, stage, transfer
+from theory.entries import filters, kernel, landscape, pretraining, stage, transfer
 from theory.errors import InvalidInput
 from theory.formula import Entry, Supplied
 
-ENTRIES: tuple[Entry, ...] = (*kernel.ENTRIES, *filters.ENTRIES, *stage.ENTRIES, *transfer.ENTRIES, *landscape.ENTRIES)
+ENTRIES: tuple[Entry, ...] = (
+    *kernel.ENTRIES,
+    *filters.ENTRIES,
+    *stage.ENTRIES,
+    *transfer.ENTRIES,
+    *pretraining.ENTRIES,
+    *landscape.ENTRIES,
+)
 """In the order they build on each other."""
 
 _BY_NAME: Mapping[str, Entry] = {entry.name: entry for entry in ENTRIES}

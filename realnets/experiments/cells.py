@@ -16,8 +16,18 @@ from sim.records import Cache
 
 Spec = TypeVar("Spec")
 
-# Beside what `sim.records` hashes: the code a cell's numbers depend on.
-_COMPUTING = ("*.py", "probes/*.py", "experiments/sample_size.py", "experiments/kernel_prediction.py")
+# The code a cell's numbers depend on, beside what the cache's own key covers.
+COMPUTING = [
+    "batchnorm.py",
+    "data.py",
+    "kernel_regime.py",
+    "models.py",
+    "ntk.py",
+    "train.py",
+    "probes/displacement.py",
+    "experiments/fine_tuned.py",
+    "experiments/linearised.py",
+]
 
 
 @lru_cache(maxsize=1)
@@ -25,10 +35,9 @@ def code_hash() -> str:
     """SHA-256 over this package's computing source, and torch's version."""
     digest = hashlib.sha256(torch.__version__.encode())
     root = Path(__file__).resolve().parent.parent
-    for pattern in _COMPUTING:
-        for path in sorted(root.glob(pattern)):
-            digest.update(path.name.encode())
-            digest.update(path.read_bytes())
+    for name in COMPUTING:
+        digest.update(name.encode())
+        digest.update((root / name).read_bytes())
     return digest.hexdigest()
 
 

@@ -13,49 +13,23 @@ re-estimated statistics stands between: which part of the contrast is the weight
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import numpy as np
-import torch
-
-from realnets import data, models
-from realnets.batchnorm import check_policy, prepare
+from realnets import data
 from realnets.experiments.cells import cells
-from realnets.kernel_regime import TOLERANCE, descend, predict, valid_to, validity
-from realnets.ntk import empirical_ntk, outputs
+from realnets.experiments.linearised import Arm, Linearised, lineariser
+from realnets.kernel_regime import TOLERANCE
 from sim.estimate import estimate
 from sim.experiments.claims import Claim
 from sim.records import Cache
-from theory.numeric.spectrum import GramSpectrum
 
 NAME = "kernel_prediction"
 TITLE = "A real network's training predicted by its tangent kernel"
 
-STEP_SHARE = 0.5
-"""Step size as a share of `1/λ_max`."""
-
 BREAKDOWN_STEP = 5
 """The step by which a random start is claimed to have left the prediction."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Arm:
-    """One start, one batch-norm policy, a number of steps."""
-
-    start: str
-    batch_norm: str
-    steps: int
-
-    def __post_init__(self) -> None:
-        check_policy(self.batch_norm, self.start)
-
-    @property
-    def label(self) -> str:
-        """Start and statistics, in words."""
-        return f"{self.start}, batch norm {self.batch_norm}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,30 +66,18 @@ class Config:
         return cls(arms=arms, pictures=128 if name == "full" else 64, seeds={"quick": 3, "standard": 8, "full": 16}[name])
 
 
-@dataclass(frozen=True, kw_only=True)
-class CellSpec:
-    """Everything one cell depends on, beside the code and the pictures there are."""
-
-    arm: Arm
-    pictures: int
-    groups: tuple[str, str]
-    size: int
-    seed: int
-
-
 def run(config: Config, cache: Cache, device: str = "cpu") -> dict[str, Any]:
     """Compute what is not in the cache yet and return the record's results, claims among them."""
     pool = data.openmoji(config.groups, config.size)
     specs = [
-        CellSpec(arm=arm, pictures=config.pictures, groups=config.groups, size=config.size, seed=seed)
+        Linearised(arm=arm, pictures=config.pictures, groups=config.groups, size=config.size, seed=seed)
         for arm in config.arms
         for seed in range(config.seeds)
     ]
 
-    def compute(spec: CellSpec, key: str, progress: Callable[[int], Any]) -> dict[str, Any]:
-        return _cell(spec, pool, device, progress)
-
-    results = cells(specs, compute, cache, NAME, work=lambda s: s.arm.steps + 1, unit="step", device=device, data=pool.content_hash)
+    results = cells(
+        specs, lineariser(pool, device), cache, NAME, work=lambda s: s.arm.steps + 1, unit="step", device=device, data=pool.content_hash
+    )
     found = [{**asdict(spec), "label": spec.arm.label, **result} for spec, result in zip(specs, results, strict=True)]
     where = f"{config.pictures} pictures, {config.groups[0]} against {config.groups[1]}"
     by_arm = [(arm, [c for c in found if c["label"] == arm.label]) for arm in config.arms]
@@ -129,45 +91,14 @@ def run(config: Config, cache: Cache, device: str = "cpu") -> dict[str, Any]:
     }
 
 
-def _cell(spec: CellSpec, pool: data.Pictures, device: str, progress: Callable[[int], Any]) -> dict[str, Any]:
-    started = time.perf_counter()
-    pictures = data.balanced(pool, spec.pictures, spec.seed)
-    inputs = data.as_input(pictures.images, device)
-    y = np.where(pictures.labels == 0, 1.0, -1.0)[:, None]
-    model = models.build(spec.arm.start, 1, spec.seed).to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    prepare(model, inputs, spec.arm.batch_norm)
-    kernel, initial = empirical_ntk(model, inputs), outputs(model, inputs)
-    kernel_seconds = time.perf_counter() - started
-    spectrum = GramSpectrum.of(kernel)
-    lr, steps = STEP_SHARE / spectrum.largest, spec.arm.steps
-    predicted = predict(kernel, initial, y, lr, steps)
-    readings = validity(model, inputs, kernel, y, lr, _reading_steps(steps))
-    measured = descend(model, inputs, y, lr, steps, progress)
-    return {
-        "lr": lr,
-        "largest": spectrum.largest,
-        "smallest": spectrum.smallest,
-        "initial_output_rms": float(np.sqrt((initial**2).mean())),
-        "predicted": asdict(predicted),
-        "measured": asdict(measured),
-        "readings": [asdict(r) for r in readings],
-        "valid_to": valid_to(readings),
-        "kernel_seconds": kernel_seconds,
-        "seconds": time.perf_counter() - started,
-    }
+def relative_gap(cell: dict[str, Any], step: int) -> float:
+    """Displacement, `predicted/measured − 1` after `step ≥ 1` steps."""
+    return float(cell["predicted"]["displacement"][step] / cell["measured"]["displacement"][step] - 1)
 
 
-def _reading_steps(steps: int) -> list[int]:
-    """1 and 2, then steps a quarter apart, and the last."""
-    chosen = [1]
-    while chosen[-1] < steps:
-        chosen.append(min(steps, max(chosen[-1] + 1, round(chosen[-1] * 1.25))))
-    return chosen
-
-
-def relative_gap(cell: dict[str, Any], quantity: str, step: int) -> float:
-    """`predicted/measured − 1` after `step` steps."""
-    return float(cell["predicted"][quantity][step] / cell["measured"][quantity][step] - 1)
+def loss_gap(cell: dict[str, Any], step: int) -> float:
+    """Predicted less measured loss after `step` steps, as a share of the loss at the start."""
+    return float((cell["predicted"]["loss"][step] - cell["measured"]["loss"][step]) / cell["measured"]["loss"][0])
 
 
 def _claims(arm: Arm, runs: list[dict[str, Any]], where: str) -> list[Claim]:
@@ -181,20 +112,32 @@ def _claims(arm: Arm, runs: list[dict[str, Any]], where: str) -> list[Claim]:
 
 
 def _agreement(quantity: str, runs: list[dict[str, Any]], where: str, at: str) -> Claim:
-    """Prediction over measurement, at the last valid step of each seed; decided by the worst valid step of any."""
-    last = estimate([1 + relative_gap(c, quantity, c["valid_to"]) for c in runs]) if all(c["valid_to"] for c in runs) else None
-    worst = max((relative_gap(c, quantity, k) for c in runs for k in range(1, c["valid_to"] + 1)), key=abs, default=None)
+    """Prediction over measurement at the last valid step of each seed; decided by the worst valid step of any.
+
+    The loss falls towards zero, where no relative gap stays small: its gap is a share of the loss at the start.
+    """
+    relative = quantity == "displacement"
+    gap = relative_gap if relative else loss_gap
+    worst = max((gap(c, k) for c in runs for k in range(1, c["valid_to"] + 1)), key=abs, default=None)
+    if any(c["valid_to"] == 0 for c in runs):
+        ends = None
+    elif relative:
+        ends = 1.0, estimate([1 / (1 + gap(c, c["valid_to"])) for c in runs])
+    else:
+        shares = {who: [c[who]["loss"][c["valid_to"]] / c[who]["loss"][0] for c in runs] for who in ("predicted", "measured")}
+        ends = estimate(shares["predicted"]).mean, estimate(shares["measured"])
+    subject = "displacement, measured over predicted," if relative else "loss, as a share of that at the start,"
     return Claim(
-        claim=f"{quantity}, predicted over measured, wherever the reading says valid",
+        claim=f"{subject} wherever the reading says valid",
         where=where,
         at=at,
-        predicted=1.0,
-        measured=last.mean if last else None,
-        standard_error=last.standard_error if last else None,
-        statistic="worst relative gap",
+        predicted=ends[0] if ends else 1.0,
+        measured=ends[1].mean if ends else None,
+        standard_error=ends[1].standard_error if ends else None,
+        statistic="relative gap" if relative else "gap",
         value=worst,
         limit=TOLERANCE,
-        verdict="undecided" if worst is None else "held" if abs(worst) <= TOLERANCE else "failed",
+        verdict="undecided" if worst is None or ends is None else "held" if abs(worst) <= TOLERANCE else "failed",
     )
 
 
@@ -216,8 +159,8 @@ def _reach(reached: list[int], where: str, at: str) -> Claim:
 
 def _breakdown(arm: Arm, runs: list[dict[str, Any]], where: str, at: str) -> Claim:
     step = min(BREAKDOWN_STEP, arm.steps)
-    ratio = estimate([1 + relative_gap(c, "displacement", step) for c in runs])
-    gap = ratio.mean - 1
+    ratio = estimate([1 / (1 + relative_gap(c, step)) for c in runs])
+    gap = 1 / ratio.mean - 1
     return Claim(
         claim=f"the reading announces that the displacement has left the prediction by step {step}",
         where=where,
@@ -235,9 +178,10 @@ def _breakdown(arm: Arm, runs: list[dict[str, Any]], where: str, at: str) -> Cla
 def _summary(arm: Arm, runs: list[dict[str, Any]]) -> dict[str, Any]:
     """Gaps of each quantity over the steps, mean and standard error over seeds; how far the readings go."""
 
-    def over_seeds(quantity: str) -> list[dict[str, float]]:
+    def over_seeds(gap: Callable[[dict[str, Any], int], float]) -> list[dict[str, float]]:
         # From step 1: at the start both displacements are zero.
-        values = [estimate([relative_gap(c, quantity, k) for c in runs]) for k in range(1, arm.steps + 1)]
+        values = [estimate([gap(c, k) for c in runs]) for k in range(1, arm.steps + 1)]
         return [{"step": k, "mean": v.mean, "standard_error": v.standard_error} for k, v in enumerate(values, start=1)]
 
-    return {"label": arm.label, "valid_to": [c["valid_to"] for c in runs], "gaps": {q: over_seeds(q) for q in ("displacement", "loss")}}
+    gaps = {"displacement": over_seeds(relative_gap), "loss": over_seeds(loss_gap)}
+    return {"label": arm.label, "valid_to": [c["valid_to"] for c in runs], "gaps": gaps}

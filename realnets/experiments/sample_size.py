@@ -12,19 +12,16 @@ least eight points ahead in test accuracy. Its weights move less in total, and i
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
-import torch
 from scipy.special import stdtrit
 
 from realnets import data, models
 from realnets.experiments.cells import cells
-from realnets.probes import displacement
-from realnets.train import Recipe, evaluate, train
+from realnets.experiments.fine_tuned import FineTuned, pictures_seen, trainer
+from realnets.train import Recipe
 from sim.estimate import Estimate, estimate
 from sim.experiments.claims import Claim
 from sim.records import Cache
@@ -89,19 +86,6 @@ class Config:
         return cls(targets=(emoji, digits), size=size, seeds=seeds, recipe=Recipe(epochs=20, batch_size=32, lr=0.01), least_steps=180)
 
 
-@dataclass(frozen=True, kw_only=True)
-class CellSpec:
-    """Everything one cell depends on, beside the code and the pictures there are."""
-
-    target: str
-    n_train: int
-    n_test: int
-    size: int
-    start: str
-    seed: int
-    recipe: Recipe
-
-
 def run(config: Config, cache: Cache, device: str = "cpu") -> dict[str, Any]:
     """Train what is not in the cache yet and return the record's results, claims among them."""
     found: list[dict[str, Any]] = []
@@ -111,7 +95,7 @@ def run(config: Config, cache: Cache, device: str = "cpu") -> dict[str, Any]:
         pool = data.load(target.name, config.size)
         sources.append(pool.source)
         specs = [
-            CellSpec(
+            FineTuned(
                 target=target.name,
                 n_train=n,
                 n_test=target.n_test,
@@ -125,7 +109,7 @@ def run(config: Config, cache: Cache, device: str = "cpu") -> dict[str, Any]:
             for seed in range(config.seeds)
         ]
         results = cells(
-            specs, _trainer(pool, cache, device), cache, NAME, work=_work, unit="picture", device=device, data=pool.content_hash
+            specs, trainer(pool, cache, device), cache, NAME, work=pictures_seen, unit="picture", device=device, data=pool.content_hash
         )
         mine = [{**asdict(spec), **result} for spec, result in zip(specs, results, strict=True)]
         found += mine
@@ -143,45 +127,6 @@ def _recipe(config: Config, n: int) -> Recipe:
     """The recipe with enough epochs for the least number of steps on `n` pictures."""
     steps_an_epoch = max(1, n // config.recipe.batch_size)
     return Recipe(**{**asdict(config.recipe), "epochs": max(config.recipe.epochs, -(-config.least_steps // steps_an_epoch))})
-
-
-def _work(spec: CellSpec) -> int:
-    return spec.recipe.epochs * spec.n_train
-
-
-def _trainer(pool: data.Pictures, cache: Cache, device: str) -> Callable[[CellSpec, str, Callable[[int], Any]], dict[str, Any]]:
-    def compute(spec: CellSpec, key: str, progress: Callable[[int], Any]) -> dict[str, Any]:
-        started = time.perf_counter()
-        split = data.split(pool, spec.n_train, spec.n_test, spec.seed)
-        inputs, labels = data.as_input(split.train.images, device), torch.as_tensor(split.train.labels, device=device)
-        model = models.build(spec.start, len(pool.classes), spec.seed)
-        before = {name: w.detach().clone() for name, w in model.named_parameters()}
-        model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        checkpoint = cache.folder / "checkpoints" / f"{key}.pt"
-        rows = train(
-            model,
-            inputs,
-            labels,
-            spec.recipe,
-            spec.seed,
-            checkpoint=checkpoint,
-            metrics=cache.folder / "metrics" / f"{key}.jsonl",
-            progress=progress,
-        )
-        moved = displacement(before, model)
-        result = {
-            "train": evaluate(model, inputs, labels),
-            "test": evaluate(model, data.as_input(split.test.images, device), torch.as_tensor(split.test.labels, device=device)),
-            "loss_by_epoch": [row["loss"] for row in rows],
-            "displacement": moved.total.norm,
-            "displacement_rms": moved.total.rms,
-            "layers": {name: m.rms for name, m in moved.layers.items()},
-            "seconds": time.perf_counter() - started,
-        }
-        checkpoint.unlink(missing_ok=True)
-        return result
-
-    return compute
 
 
 def _by_start(runs: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:

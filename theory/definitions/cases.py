@@ -8,6 +8,7 @@ from random import Random
 from typing import Any
 
 import mpmath as mp
+import numpy as np
 
 from theory.formula import Case
 
@@ -222,3 +223,46 @@ def transfer(rng: Random, index: int) -> Case:
         "lr": STEP_SIZES[index % len(STEP_SIZES)] / bound,
         "steps": (None, 1, 7, 0)[index % 4],
     }
+
+
+def pretraining(rng: Random, index: int) -> Case:
+    """As `two_stages`, with test labels, a variance of the source labels' noise, and every third time a tiny source step size."""
+    case = two_stages(rng, index)
+    return {
+        **case,
+        "test_labels": rows(rng, 2, len(case["source_labels"][0])),
+        "source_lr": case["source_lr"] * (2.0**-36 if index % 3 == 2 else 1.0),
+        "variance": (0.25, 0.0, 4.0)[index % 3],
+    }
+
+
+def turning(rng: Random, index: int) -> Case:
+    """As `pretraining`, few target steps, one quantity, and a last source step; with a turn, or falling or rising all along, in turn.
+
+    What a case is wanted for is read off a run in float64; what a check compares is not.
+    """
+    last = 24
+    while True:
+        case = {**pretraining(rng, index), "quantity": ("gradient_energy", "displacement", "test_error")[index % 3], "last": last}
+        # Turns up to 1/λ_max and beyond it; the slowest mode is then within `last` steps of its end, but well above rounding.
+        factor = (1.0, 0.3, 1.7, 0.1)[index % 4]
+        case |= {"source_lr": step_size(rng, case["source_features"], factor), "target_steps": 1 + index % 3}
+        F = _float_trace(case, last)
+        inside = min(F[2:-2]) < 0.99 * min(F[0], F[-1])
+        falling = F[-1] < 0.99 * min(F[:-2])
+        if (inside, inside, falling, not inside and not falling)[index % 4]:
+            return case
+
+
+def _float_trace(case: Case, count: int) -> list[float]:
+    F_P, F_Q, F_x = (np.array(case[f"{name}_features"]) for name in ("source", "target", "test"))
+    Y_P, Y_Q, Y_x = (np.array(case[f"{name}_labels"]) for name in ("source", "target", "test"))
+    W, trace = np.array(case["start"]), []
+    for _ in range(count + 1):
+        tuned = W
+        for _ in range(case["target_steps"]):
+            tuned = tuned - case["target_lr"] * F_Q.T @ (F_Q @ tuned - Y_Q)
+        left = {"gradient_energy": Y_Q - F_Q @ W, "displacement": tuned - W, "test_error": Y_x - F_x @ tuned}[case["quantity"]]
+        trace.append(float(np.sum(left**2)))
+        W = W - case["source_lr"] * F_P.T @ (F_P @ W - Y_P)
+    return trace

@@ -23,6 +23,7 @@ __all__ = [
     "forgetting",
     "gain",
     "best_scale",
+    "pretraining",
     # landscape
     "smoothness",
 ]
@@ -41,6 +42,7 @@ from theory.symbolic import (
     inverse_norm,
     near_parallel,
     notation,
+    pretraining,
     relu_gram,
     residual,
     smoothness,
