@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import importlib.util
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from tyro.conf import Positional
 
-from sim.terminal import OUT, Backend, Profile, print_json, report, say
+from sim.terminal import OUT, Backend, Device, Profile, print_json, report, say
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,39 +41,79 @@ class Figures:
 
 @dataclass(frozen=True, kw_only=True)
 class Reproduce:
-    """Run everything: experiments, figures and the verdict table."""
+    """Run everything: the theory's check, simulations, real networks, figures and the report."""
 
     profile: Profile = "quick"
     """How much to run: smoke (seconds), quick (minutes), standard (hours), full (a GPU's work)."""
     backend: Backend = "auto"
-    """Array library."""
+    """Array library of the simulations."""
+    device: Device = "auto"
+    """Device of the real networks."""
     out: Path = OUT
-    """Folder for records/, figures/ and verdicts.json."""
+    """Folder for records/, figures/, verdicts.json and report.html."""
     json: bool = False
     """Print the claims as JSON."""
 
     def run(self) -> int:
-        """Run it; exit code 1 if a claim failed."""
-        import time
-
+        """Run it; exit code 1 if a claim or a formula failed."""
+        started = time.perf_counter()
         from paper_figs.figures import draw_figures
+        from paper_figs.report import write_report
         from sim import verdicts
-        from sim.experiments import names, run_experiment
         from sim.machine import matrix_product_rate
         from sim.records import write_json
 
-        started = time.perf_counter()
         say(f"float32 matrix products: {matrix_product_rate():.0f} GFLOP/s (time budgets are for 60 and more)")
-        records = []
-        for name in names():
-            begun = time.perf_counter()
-            say(f"sim {name}, profile {self.profile} …")
-            records.append(run_experiment(name, self.profile, self.out / "records", self.backend))
-            say(f"sim {name}: {time.perf_counter() - begun:.0f} s, {self.out / 'records' / name}.json")
-        for _, _, files in draw_figures([], self.out / "records", self.out / "figures"):
-            say(f"figure {files[0]}")
+        formulas = _check_theory()
+        records = [self._run(kind, name, run) for kind, name, run in self._experiments()]
+        drawn = draw_figures([], self.out / "records", self.out / "figures", only=[r["experiment"] for r in records])
         claims = verdicts.claims_of(records)
-        write_json(self.out / "verdicts.json", {"counts": verdicts.counts(claims), "claims": claims})
+        write_json(self.out / "verdicts.json", {"counts": verdicts.counts(claims), "formulas": formulas, "claims": claims})
+        write_report(self.out / "report.html", records, drawn, formulas)
         code = report(claims, self.json)
-        say(f"all of it took {time.perf_counter() - started:.0f} s; everything is in {self.out}/")
-        return code
+        broken = [f["name"] for f in formulas if not f["passed"]]
+        say(f"theory: {len(formulas) - len(broken)} of {len(formulas)} formulas agree" + "".join(f", {name} broke" for name in broken))
+        say(f"all of it took {time.perf_counter() - started:.0f} s; open {(self.out / 'report.html').resolve()}")
+        return 1 if broken else code
+
+    def _run(self, kind: str, name: str, run: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        begun = time.perf_counter()
+        say(f"{kind} {name}, profile {self.profile} …")
+        record = run()
+        say(f"{kind} {name}: {time.perf_counter() - begun:.0f} s, {self.out / 'records' / name}.json")
+        return record
+
+    def _experiments(self) -> Iterator[tuple[str, str, Callable[[], dict[str, Any]]]]:
+        """Kind, name and runner of each experiment, in order; bad options are refused before the first one runs."""
+        from sim.backend import resolve_backend
+        from sim.experiments import names, run_experiment
+
+        resolve_backend(self.backend)
+        folder = self.out / "records"
+        for name in names():
+            yield "sim", name, partial(run_experiment, name, self.profile, folder, self.backend)
+        if importlib.util.find_spec("torch") is None:
+            say("realnets: skipped, torch is not installed (pip install 'ptoq[real]')")
+            return
+        from realnets import experiments
+
+        experiments.resolve_device(self.device)
+        for name in experiments.names():
+            yield "realnets", name, partial(experiments.run_experiment, name, self.profile, folder, self.device)
+
+
+def _check_theory() -> list[dict[str, Any]]:
+    """Every formula's name, title, evidence and whether its check passed."""
+    from theory import registry
+    from theory.checking import check
+
+    begun = time.perf_counter()
+    say(f"theory: checking {len(registry.ENTRIES)} formulas …")
+    found = []
+    for entry in registry.ENTRIES:
+        result = check(entry)
+        for failure in result.failures:
+            say(f"theory {entry.name}: {failure}")
+        found.append({"name": entry.name, "title": entry.title, "evidence": entry.evidence.kind, "passed": result.passed})
+    say(f"theory: {time.perf_counter() - begun:.0f} s")
+    return found

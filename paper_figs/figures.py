@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -35,8 +36,10 @@ def find_record(experiment: str, folder: Path) -> tuple[dict[str, Any], Path]:
     raise InvalidInput(f"there is no record of {experiment!r} in {str(folder)!r}; make one with: ptoq sim run {experiment}")
 
 
-def draw_figures(names: list[str], records: Path, out: Path) -> list[tuple[str, Path, list[Path]]]:
+def draw_figures(names: Sequence[str], records: Path, out: Path, only: Collection[str] | None = None) -> list[tuple[str, Path, list[Path]]]:
     """Draw figures (all when `names` is empty): for each its name, the record used and the files written.
+
+    `only` leaves out the figures of all other experiments.
 
     Raises
     ------
@@ -49,6 +52,8 @@ def draw_figures(names: list[str], records: Path, out: Path) -> list[tuple[str, 
             raise InvalidInput(f"there is no figure {name!r}; {', '.join(known)} are allowed")
     drawn = []
     for module in [known[name] for name in names] or known.values():
+        if only is not None and module.NEEDS not in only:
+            continue
         record, path = find_record(module.NEEDS, records)
         drawn.append((module.NAME, path, module.draw(record, out)))
     return drawn

@@ -11,9 +11,9 @@ NAME = "ladder"
 NEEDS = "ladder"
 TITLE = "The ladder"
 CAPTION = (
-    "The line is the infinite-width prediction, with no free parameter. Circles: nets with their kernel frozen at W(0); they scatter round the line. "
-    "Squares: the same nets, really trained; what separates them from the circles is the drift of the kernel. The strips show the distance "
-    "from theory in per cent."
+    "The line is the infinite-width prediction, with no free parameter. Circles: nets with their kernel frozen at W(0); they scatter "
+    "round the line. Squares: the same nets, really trained; what separates them from the circles is the drift of the kernel. The "
+    "strips show the distance from theory in per cent."
 )
 
 _PANELS = (("gradient_energy", "gradient energy"), ("displacement", "displacement"), ("error", "test error"))

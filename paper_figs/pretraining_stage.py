@@ -13,8 +13,8 @@ NAME = "pretraining_stage"
 NEEDS = "pretraining_stage"
 TITLE = "The pretraining stage"
 CAPTION = (
-    "With clean, similar source labels more pretraining is always better (first column). With noisy or dissimilar ones transferability rises and then "
-    "falls; the dotted line is the best length of pretraining according to theory, and the nets turn there."
+    "With clean, similar source labels more pretraining is always better (first column). With noisy or dissimilar ones transferability "
+    "rises and then falls; the dotted line is the best length of pretraining according to theory, and the nets turn there."
 )
 
 _PANELS = {

@@ -30,10 +30,12 @@ def write_report(
     """
     claims = verdicts.claims_of(records)
     counts = verdicts.counts(claims)
+    titles = {r["experiment"]: r["title"] for r in records}
     blocks: dict[str, dict[str, Any]] = {}
     for row in verdicts.summary(claims):
         block = blocks.setdefault(
-            f"{row['experiment']}/{row['where']}", {"experiment": row["experiment"], "where": row["where"], "rows": []}
+            f"{row['experiment']}/{row['where']}",
+            {"experiment": row["experiment"], "title": titles[row["experiment"]], "where": row["where"], "rows": []},
         )
         block["rows"].append(_cells(row))
     known = modules()

@@ -15,8 +15,8 @@ NAME = "width_law"
 NEEDS = "width_law"
 TITLE = "The width law"
 CAPTION = (
-    "Sampling (frozen kernel against infinite width) averages out like m^(−1/2). The drift of a trained net from its frozen kernel has two parts: a "
-    "bias ∝ m^(−1/2), and a fluctuation from net to net ∝ m^(−3/4), which is the larger one at every width shown."
+    "Sampling (frozen kernel against infinite width) averages out like m^(−1/2). The drift of a trained net from its frozen kernel has two "
+    "parts: a bias ∝ m^(−1/2), and a fluctuation from net to net ∝ m^(−3/4), which is the larger one at every width shown."
 )
 
 _SERIES = {

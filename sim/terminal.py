@@ -12,6 +12,7 @@ from sim import verdicts
 
 Profile = Literal["smoke", "quick", "standard", "full"]
 Backend = Literal["auto", "numpy", "cupy", "torch"]
+Device = Literal["auto", "cpu", "cuda"]
 
 OUT = Path("ptoq-out")
 """Where commands write by default, in subfolders records/ and figures/."""

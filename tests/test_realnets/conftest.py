@@ -2,9 +2,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.func import functional_call, jacrev
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -58,3 +60,16 @@ def small_images() -> tuple[torch.Tensor, torch.Tensor]:
     """Twelve 6 × 6 pictures in float64, and classes 0 and 1."""
     stream = torch.Generator().manual_seed(7)
     return torch.randn(12, 3, 6, 6, dtype=torch.float64, generator=stream), torch.arange(12) % 2
+
+
+def _explicit_jacobian(net: torch.nn.Module, x: torch.Tensor) -> np.ndarray:
+    """(n·c, p) by torch.func, all pictures at once: another way to the same numbers."""
+    weights = {k: v.detach() for k, v in net.named_parameters()}
+    buffers = dict(net.named_buffers())
+    parts = jacrev(lambda w: functional_call(net, (w, buffers), (x,)))(weights)
+    return np.concatenate([part.reshape(len(x) * part.shape[1], -1).numpy() for part in parts.values()], axis=1)
+
+
+@pytest.fixture
+def explicit_jacobian():
+    return _explicit_jacobian

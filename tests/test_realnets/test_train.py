@@ -3,11 +3,13 @@ from __future__ import annotations
 import json
 import math
 
+import numpy as np
 import pytest
 import torch
 
 from realnets import train as training
 from realnets.train import Recipe, TrainingDiverged, evaluate, train
+from tests.helpers import assert_exact
 from theory.errors import InvalidInput
 
 RECIPE = Recipe(epochs=4, batch_size=5, lr=0.1, weight_decay=0.01)
@@ -79,7 +81,7 @@ def test_plain_steps_are_gradient_descent(tiny, small_images):
     loss = torch.nn.functional.cross_entropy(twin(x), y)
     gradients = torch.autograd.grad(loss, list(twin.parameters()))
     for after, before, gradient in zip(net.parameters(), twin.parameters(), gradients, strict=True):
-        torch.testing.assert_close(after, before - 0.1 * gradient, rtol=0, atol=64 * 2**-52)
+        assert_exact(after.detach(), (before - 0.1 * gradient).detach(), ulps=64, scale=1.0)
 
 
 def test_a_loss_that_becomes_nan_names_the_step_and_keeps_the_last_good_checkpoint(tiny, small_images, tmp_path, monkeypatch):
@@ -93,7 +95,9 @@ def test_a_loss_that_becomes_nan_names_the_step_and_keeps_the_last_good_checkpoi
     good = tiny()
     train(good, x, y, RECIPE, checkpoint=tmp_path / "all.pt")
     monkeypatch.setitem(training.LOSSES, "cross-entropy", poisoned)
-    with pytest.raises(TrainingDiverged, match=r"the loss is nan at step 5 \(epoch 2\).*run\.pt' holds the state after epoch 1; try a smaller lr"):
+    with pytest.raises(
+        TrainingDiverged, match=r"the loss is nan at step 5 \(epoch 2\).*run\.pt' holds the state after epoch 1; try a smaller lr"
+    ):
         train(tiny(), x, y, RECIPE, checkpoint=tmp_path / "run.pt")
     kept = torch.load(tmp_path / "run.pt", weights_only=True)
     assert len(kept["rows"]) == 2
@@ -168,4 +172,4 @@ def test_evaluate_in_ragged_chunks(tiny, small_images):
     result = evaluate(net, x, y, chunk=5)
     outputs = net(x)
     assert result["accuracy"] == (outputs.argmax(1) == y).double().mean().item()
-    assert abs(result["loss"] - torch.nn.functional.cross_entropy(outputs, y).item()) < 64 * 2**-52
+    assert_exact(np.float64(result["loss"]), torch.nn.functional.cross_entropy(outputs, y).item(), ulps=64, scale=1.0)

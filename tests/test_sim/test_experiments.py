@@ -12,7 +12,7 @@ import pytest
 
 from sim.estimate import Estimate, Exponent
 from sim.experiments import PROFILES, experiment, names, run_experiment
-from sim.experiments.claims import exponent_claim, gap_claim, z_claim
+from sim.experiments.claims import exponent_claim, gap_claim, sign_claim, z_claim
 from sim.records import Cache, read_record
 from theory.errors import InvalidInput
 
@@ -71,7 +71,7 @@ def test_a_killed_run_resumes_to_the_same_record(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("gravity", "smoke"), "there is no experiment 'gravity'; ladder, width_law are allowed"),
+        (("gravity", "smoke"), "there is no experiment 'gravity'; ladder, width_law, pretraining_stage are allowed"),
         (("ladder", "tiny"), "profile is 'tiny'; one of 'smoke', 'quick', 'standard', 'full'"),
         (("ladder", "smoke", "cupy"), "backend is 'cupy'"),
     ],
@@ -100,4 +100,6 @@ def test_claims_hold_fail_and_abstain():
     assert exponent_claim("c", "w", fit, -0.75).verdict == "failed"
     assert exponent_claim("c", "w", replace(fit, standard_error=0.2), -0.5).verdict == "undecided"
     assert exponent_claim("c", "w", None, -0.5).verdict == "undecided"
+    sign = lambda mean, predicted: sign_claim("c", "w", "", Estimate(mean, 0.1, 1000), predicted).verdict  # noqa: E731
+    assert (sign(1.0, 0.5), sign(1.0, -0.5), sign(0.1, 0.5), sign(-1.0, -0.5)) == ("held", "failed", "undecided", "held")
     assert z_claim("c", "w", "", Estimate(1.0, 0.0, 8), 2.0).to_dict()["value"] == "-inf"

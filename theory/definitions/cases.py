@@ -23,6 +23,9 @@ STEPS: tuple[int | None, ...] = (0, 1, None, 2, 7, None, 40, 3)
 STEP_SIZES = (1.0, 0.3, 1.7, 1.0, 1.95)
 """Step sizes in units of `1/λ_max`, by index; up to just below the stability bound 2."""
 
+TURNS = (("inside", 1.0), ("inside", 1.7), ("end", 0.3), ("start", 0.1), ("inside", 0.3), ("inside", 1.95), ("end", 1.7), ("inside", 0.1))
+"""Where a quantity is least over source steps, and step sizes in units of `1/λ_max`, by index."""
+
 
 def dyadic(rng: Random, size: float = 1.0) -> float:
     """A non-zero multiple of 1/16 of magnitude at most `size`."""
@@ -237,20 +240,18 @@ def pretraining(rng: Random, index: int) -> Case:
 
 
 def turning(rng: Random, index: int) -> Case:
-    """As `pretraining`, few target steps, one quantity, and a last source step; with a turn, or falling or rising all along, in turn.
+    """As `pretraining`, few target steps, one quantity, a last source step, and the quantity least inside, at the end or at the start.
 
     What a case is wanted for is read off a run in float64; what a check compares is not.
     """
     last = 24
     while True:
         case = {**pretraining(rng, index), "quantity": ("gradient_energy", "displacement", "test_error")[index % 3], "last": last}
-        # Turns up to 1/λ_max and beyond it; the slowest mode is then within `last` steps of its end, but well above rounding.
-        factor = (1.0, 0.3, 1.7, 0.1)[index % 4]
+        wanted, factor = TURNS[index % len(TURNS)]
         case |= {"source_lr": step_size(rng, case["source_features"], factor), "target_steps": 1 + index % 3}
         F = _float_trace(case, last)
-        inside = min(F[2:-2]) < 0.99 * min(F[0], F[-1])
-        falling = F[-1] < 0.99 * min(F[:-2])
-        if (inside, inside, falling, not inside and not falling)[index % 4]:
+        inside, falling = min(F[2:-2]) < 0.99 * min(F[0], F[-1]), F[-1] < 0.99 * min(F[:-2])
+        if wanted == ("inside" if inside else "end" if falling else "start"):
             return case
 
 

@@ -10,7 +10,6 @@ from theory.formula import Chain, Step
 from theory.symbolic import displacement, filters
 from theory.symbolic.fine_tuning import remaining
 from theory.symbolic.notation import (
-    F_P,
     F_Q,
     GRAM_BLOCKS,
     H_QP,
