@@ -34,7 +34,19 @@ def call(capsys, *arguments):
 
 @pytest.mark.parametrize(
     "command",
-    [(), ("predict",), ("sim",), ("sim", "list"), ("sim", "run"), ("figures",), ("reproduce",)],
+    [
+        (),
+        ("predict",),
+        ("theory",),
+        ("theory", "list"),
+        ("theory", "show"),
+        ("theory", "check"),
+        ("sim",),
+        ("sim", "list"),
+        ("sim", "run"),
+        ("figures",),
+        ("reproduce",),
+    ],
     ids=lambda c: " ".join(c) or "ptoq",
 )
 def test_every_command_has_help(capsys, command):
@@ -141,6 +153,9 @@ def test_bad_data_is_exit_code_2_with_the_value_and_what_is_allowed(capsys, file
         ("sim", "run", "ladder", "--profile", "tiny"),
         ("sim", "run", "ladder", "--backend", "cupy"),
         ("figures", "moon"),
+        ("theory", "show", "gravity"),
+        ("theory", "check", "loss", "gravity"),
+        ("theory", "derive"),
         ("dance",),
         ("predict", "digits"),
         ("predict", "digits", "mnist", "--source-steps", "many"),
@@ -155,6 +170,22 @@ def test_bad_commands_are_exit_code_2_and_write_nothing(capsys, tmp_path, monkey
     assert err
     assert "Traceback" not in err
     assert not list(tmp_path.iterdir())
+
+
+def test_theory_is_listed_shown_and_checked(capsys):
+    code, out, _ = call(capsys, "theory", "list", "--json")
+    names = [entry["name"] for entry in json.loads(out)]
+    assert code == 0
+    assert "forgetting" in names
+    code, out, _ = call(capsys, "theory", "show", "forgetting")
+    assert code == 0
+    assert "Derivation" in out
+    code, out, _ = call(capsys, "theory", "check", "loss", "displacement", "--json")
+    checked = json.loads(out)
+    assert code == 0
+    assert checked["passed"]
+    assert [r["name"] for r in checked["results"]] == ["loss", "displacement"]
+    assert {"name", "passed", "evidence", "max_error", "seconds"} == set(checked["results"][0])
 
 
 def test_a_folder_that_cannot_be_written_is_exit_code_2(capsys, tmp_path, monkeypatch):

@@ -75,6 +75,10 @@ def trainer(pool: data.Pictures, cache: Cache, device: str) -> Callable[[FineTun
             "displacement": moved.total.norm,
             "displacement_rms": moved.total.rms,
             "layers": {name: m.rms for name, m in moved.layers.items()},
+            # Batch norm makes the scale of a layer's weights meaningless: what it moved by may be read against this.
+            "layers_at_start": {
+                name: m.rms for name, m in displacement({k: torch.zeros_like(w) for k, w in before.items()}, before).layers.items()
+            },
             "seconds": time.perf_counter() - started,
         }
         checkpoint.unlink(missing_ok=True)

@@ -17,9 +17,9 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         yield
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(scope="session", autouse=True)
 def _one_thread() -> Iterator[None]:
-    """Small nets are slower on two threads, and workers of a parallel run would fight for cores."""
+    """Small nets are slower on two threads, and two threads that wait for each other on busy cores take minutes for seconds."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield

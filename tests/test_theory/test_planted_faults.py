@@ -12,8 +12,8 @@ import pytest
 import sympy as sp
 
 from theory.checking import check
-from theory.definitions import gaussian, hidden, linear_model, scalar
-from theory.numeric import landscape, spectrum, stages
+from theory.definitions import gaussian, hidden, linear_model, pretraining, scalar
+from theory.numeric import landscape, spectrum, stages, turning
 from theory.predict import predict
 from theory.registry import ENTRIES, get
 from theory.symbolic import near_parallel
@@ -77,6 +77,16 @@ def doubled_energy(*args, **options):
     return replace(outcome, gradient_energy=outcome.gradient_energy / 2)
 
 
+def curve_of_shares_left(s, lr, y, start, transfer):
+    """`q` in place of `1 − q`."""
+    curve = turning.PretrainingCurve.of(s, lr, y, start, transfer)
+    return lambda steps: float(np.sum((curve.start - np.tensordot(spectrum.residual_filter(s.values, lr, steps), curve.modes, 1)) ** 2))
+
+
+def noise_without_the_steps(s, transfer, variance, lr, steps):
+    return turning.source_noise_energy(s, transfer, variance, 1 / s.largest, None)
+
+
 TWINS = {
     "relu_gram": relu_gram_parenthesis,
     "relu_gram_limits": lambda X, Z: relu_gram_arccos(X, Z) * 2,
@@ -105,6 +115,12 @@ TWINS = {
         None,
     ),
     "best_scale_gain": lambda s, y, t: 1 - (1 - stages.best_scale_gain(s, y, t)) ** 2,
+    "pretraining_curve": curve_of_shares_left,
+    # Right in exact arithmetic: only the digits lost at small η tell.
+    "pretraining_initial_slope": lambda curve: curve(1) - curve(0),
+    "pretraining_turns": lambda curve, last: [k + 1 for k in turning.PretrainingCurve.turns(curve, last)],
+    "pretraining_best": lambda curve, last: min(range(last + 1), key=curve),
+    "source_noise_energy": noise_without_the_steps,
     "loss_along_gradient": lambda s, r, lr: landscape.loss_along_gradient(s, r, -lr),
     "loss_range_along_gradient": ends_only,
     "gradient_norm": lambda s, r: landscape.gradient_norm(s, r) ** 2,
@@ -158,6 +174,11 @@ DEFINITIONS = {
         with_changed(source_labels=lambda case: [[-v for v in r] for r in case["source_labels"]]),
     ),
     "transfer_gain": (linear_model.transfer_gain, with_changed(remaining=lambda case: case["transformed"])),
+    "pretraining_curve": (pretraining.curve, with_changed(source_labels=lambda case: [[-v for v in r] for r in case["source_labels"]])),
+    "pretraining_initial_slope": (pretraining.initial_slope, times(-1)),
+    "pretraining_turns": (pretraining.turns, with_changed(source_lr=lambda case: case["source_lr"] / 2)),
+    "pretraining_best": (pretraining.best, with_changed(last=lambda case: 2)),
+    "source_noise_energy": (pretraining.source_noise, with_changed(variance=lambda case: case["variance"] ** 0.5)),
     "loss_range_along_gradient": (linear_model.loss_range_along_gradient, lambda original: lambda case: original(case)[::-1]),
     "gradient_change": (linear_model.gradient_change, with_changed(lr=lambda case: 2 * case["lr"])),
 }
@@ -217,6 +238,12 @@ DERIVATIONS = [
     ("forgetting", "rise of the loss", lambda e: -e),
     ("transfer_gain", "displacement from W(P)", lambda e: 2 - e),
     ("best_scale_gain", "its value", lambda e: e**2),
+    ("pretraining_curve", "what of the source reaches", lambda e: -e),
+    ("pretraining_curve", "still leave", lambda e: e * lam),
+    ("pretraining_initial_slope", "change of the square", lambda e: -e),
+    ("pretraining_turns", "what step k + 1 takes", lambda e: e / lam),
+    ("pretraining_best", "two modes", lambda e: e.subs(sp.Symbol("d", real=True), -sp.Symbol("d", real=True))),
+    ("source_noise_energy", "on a mode", lambda e: e * lam),
     ("loss_along_gradient", "multiply out", lambda e: e.subs(eta, -eta)),
     ("gradient_change", "squared", lambda e: e / lam),
     ("steps_to_loss", "falls at every step", lambda e: -e),

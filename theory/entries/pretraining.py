@@ -258,7 +258,7 @@ ENTRIES = (
         tolerance=Tolerance(
             kind="dtype", multiple=16, scale=_slope_scale, scale_text="‖s‖ (2‖ρ‖ + ‖s‖), condition of both stages included"
         ),
-        domain=Domain(description=f"{_BOTH}; η from 10⁻¹¹/λ_max", draw=cases.pretraining, cases=8),
+        domain=Domain(description=f"{_BOTH}; η from 10⁻⁹/λ_max", draw=cases.barely_pretrained, cases=8),
         evidence=_EXACT,
         source="The difference of two squares",
     ),
@@ -301,7 +301,7 @@ ENTRIES = (
         call=_call_noise,
         definition=literal.source_noise,
         tolerance=Tolerance(kind="dtype", multiple=16, scale=_noise_scale, scale_text="σ² n_P (‖T‖ φ)², condition of both stages included"),
-        domain=Domain(description=f"{_BOTH}; σ² ≥ 0; k = 0, 1, 2, … or to the end", draw=cases.pretraining, cases=8),
+        domain=Domain(description=f"{_BOTH}; σ² ≥ 0; k = 0, 1, 2, … or to the end", draw=cases.barely_pretrained, cases=8),
         evidence=Evidence(kind="exact", detail="linearity: both stages run literally for noise at one source point at a time"),
         source="Labels enter the trained weights linearly",
     ),
