@@ -1,6 +1,6 @@
 """Batch-norm statistics, always by name: they are part of every statement about a network.
 
-"frozen"        the pretrained statistics, never touched, in training neither
+"frozen"        the pretrained statistics, never touched, not even in training
 "re-estimated"  training normalises each batch by itself; before every evaluation and every kernel the statistics are measured
                 again on the training set
 

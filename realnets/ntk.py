@@ -28,15 +28,18 @@ def jacobian_rows(model: nn.Module, inputs: Tensor, start: int, stop: int) -> Te
     ((stop − start) · c, p) tensor of the weights' dtype, `c` outputs, `p` trainable weights.
     """
     weights = _weights(model)
-    rows = []
+    rows: Tensor | None = None
     for index in range(start, stop):
         outputs = model(inputs[index : index + 1])[0]
-        for k in range(len(outputs)):
-            gradients = torch.autograd.grad(outputs[k], weights, retain_graph=k + 1 < len(outputs), allow_unused=True)
-            rows.append(
-                torch.cat([torch.zeros_like(w).flatten() if g is None else g.flatten() for g, w in zip(gradients, weights, strict=True)])
-            )
-    return torch.stack(rows)
+        c = len(outputs)
+        if rows is None:  # filled in place: a list of rows, stacked, would take twice the memory
+            rows = torch.empty((stop - start) * c, sum(w.numel() for w in weights), dtype=weights[0].dtype, device=weights[0].device)
+        for k in range(c):
+            gradients = torch.autograd.grad(outputs[k], weights, retain_graph=k + 1 < c, allow_unused=True)
+            parts = [torch.zeros_like(w).flatten() if g is None else g.flatten() for g, w in zip(gradients, weights, strict=True)]
+            torch.cat(parts, out=rows[(index - start) * c + k])
+    assert rows is not None
+    return rows
 
 
 def empirical_ntk(model: nn.Module, inputs: Tensor, *, memory: int = MEMORY, progress: Callable[[int], object] | None = None) -> np.ndarray:

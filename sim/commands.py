@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from theory.problem import TransferProblem
 
 
+LONGEST = 1_000_000
+"""Steps up to which `ptoq predict` looks for the best length of pretraining."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Predict:
     """Predict a transfer before any training.
@@ -61,6 +65,7 @@ class Predict:
         from sim.datasets import check_memory, load, unit_rows
         from theory.errors import InvalidInput
         from theory.predict import predict
+        from theory.pretraining import pretraining_curves
         from theory.problem import Schedule, TransferProblem, labelled_set, whole
 
         schedule = Schedule(self.source_steps, self.target_steps, self.source_lr, self.target_lr, allow_unstable=self.allow_unstable)
@@ -84,10 +89,12 @@ class Predict:
             sets = {name: (unit_rows(X, f"{name} X"), y) for name, (X, y) in sets.items()}
         problem = TransferProblem(source=sets["source"], target=sets["target"], test=sets.get("test"))
         outcome = predict(problem, schedule)
+        best = {name: curve.best(LONGEST) for name, curve in pretraining_curves(problem, schedule).items()}
         if self.json:
-            print_json({"problem": repr(problem), **outcome.to_dict()})
+            print_json({"problem": repr(problem), **outcome.to_dict(), "best_source_steps": best})
         else:
             _print_outcome(problem, outcome)
+            print("best length of pretraining: " + ", ".join(f"{_steps(k)} for the {name.replace('_', ' ')}" for name, k in best.items()))
         return 0
 
     def _subset(self, pair: Any, limit: int | None, name: str) -> tuple[Any, Any]:
@@ -158,11 +165,12 @@ class Sim:
         return self.action.run()
 
 
+def _steps(k: int | None) -> str:
+    return "to the end" if k is None else f"{k} steps"
+
+
 def _print_outcome(problem: TransferProblem, outcome: TransferOutcome) -> None:
     assert problem.source is not None
-
-    def steps(k: int | None) -> str:
-        return "to the end" if k is None else f"{k} steps"
 
     def row(name: str, pretrained: float | None, scratch: float | None, percent: bool = False) -> None:
         if pretrained is not None and scratch is not None:
@@ -172,8 +180,8 @@ def _print_outcome(problem: TransferProblem, outcome: TransferOutcome) -> None:
     n_P, n_Q, d = len(problem.source[0]), len(problem.target[0]), problem.target[0].shape[1]
     n_T = "" if problem.test is None else f", {len(problem.test[0])} test points"
     print(f"{n_P} source points → {n_Q} target points, {d} inputs, {problem.n_outputs} output(s), {problem.label_kind} labels{n_T}")
-    print(f"source: {steps(outcome.source_steps)} at step size {outcome.source_lr:.4g}, Gram rank {outcome.source_rank} of {n_P}")
-    print(f"target: {steps(outcome.target_steps)} at step size {outcome.target_lr:.4g}, Gram rank {outcome.target_rank} of {n_Q}\n")
+    print(f"source: {_steps(outcome.source_steps)} at step size {outcome.source_lr:.4g}, Gram rank {outcome.source_rank} of {n_P}")
+    print(f"target: {_steps(outcome.target_steps)} at step size {outcome.target_lr:.4g}, Gram rank {outcome.target_rank} of {n_Q}\n")
     print(f"  {'':42s}{'pretrained':>12s}{'from scratch':>14s}")
     row("gradient energy before fine-tuning", outcome.gradient_energy, outcome.gradient_energy_scratch)
     row("distance the weights move", outcome.displacement, outcome.displacement_scratch)

@@ -10,7 +10,7 @@ from dataclasses import asdict, replace
 import pytest
 
 import sim.experiments
-from realnets.experiments import PROFILES, experiment, fine_tuned, names, run_experiment, sample_size
+from realnets.experiments import PROFILES, experiment, fine_tuned, kernel_prediction, names, run_experiment, sample_size
 from realnets.experiments.cells import COMPUTING
 from realnets.experiments.linearised import Arm
 from sim.records import Cache, read_record
@@ -103,6 +103,57 @@ def test_layers_are_all_there(records):
     cell = records[1]["sample_size"]["results"]["cells"][0]
     assert len(cell["layers"]) == 99
     assert {"stem.conv", "blocks.0.depthwise.bn", "head.conv", "classifier"} <= set(cell["layers"])
+
+
+def _trained(start, seed, accuracy, moved):
+    return {
+        "start": start,
+        "seed": seed,
+        "test": {"accuracy": accuracy},
+        "displacement": moved,
+        "layers": {"a": moved, "b": moved / 2, "c": 1.0},
+    }
+
+
+@pytest.mark.parametrize(
+    ("lead", "moved", "verdicts"),
+    [
+        ((0.17, 0.16, 0.18), (0.4, 0.5, 0.45), ["held", "held", "held"]),
+        ((0.03, 0.02, 0.04), (2.4, 2.5, 2.6), ["failed", "failed", "failed"]),
+        ((0.01, 0.20, 0.05), (0.4, 1.5, 1.1), ["undecided", "undecided", "undecided"]),
+    ],
+)
+def test_verdicts_on_sample_sizes(lead, moved, verdicts):
+    runs = [_trained("pretrained", s, 0.4 + lead[s], moved[s]) for s in range(3)] + [_trained("random", s, 0.4, 1.0) for s in range(3)]
+    config = sample_size.Config(targets=(sample_size.Target(name="openmoji", sizes=(600,), n_test=700),))
+    assert [c.verdict for c in sample_size._claims(runs, config.targets[0], config)] == verdicts
+
+
+def _linearised(off, valid_to):
+    """Five steps whose measured displacement and loss differ from the prediction by the share `off`."""
+    predicted = {"loss": [10.0, 8.0, 6.0, 5.0, 4.0, 3.0], "displacement": [0.0, 1.0, 2.0, 3.0, 4.0, 5.0]}
+    measured = {
+        "loss": [10.0] + [v + 10 * off for v in predicted["loss"][1:]],
+        "displacement": [v / (1 + off) for v in predicted["displacement"]],
+    }
+    return {"predicted": predicted, "measured": measured, "valid_to": valid_to}
+
+
+@pytest.mark.parametrize(
+    ("start", "offs", "valid", "verdicts"),
+    [
+        ("pretrained", (0.01, 0.04), (3, 4), ["held", "held", "held"]),
+        ("pretrained", (0.01, 0.06), (3, 4), ["failed", "failed", "held"]),
+        ("pretrained", (0.3, 0.3), (0, 0), ["undecided", "undecided", "failed"]),
+        ("random", (0.3, 0.4), (0, 1), ["held"]),
+        ("random", (0.3, 0.4), (0, 5), ["failed"]),  # the reading said valid where it was not
+        ("random", (0.01, 0.02), (0, 0), ["failed"]),  # no breakdown
+    ],
+)
+def test_verdicts_on_kernel_predictions(start, offs, valid, verdicts):
+    arm = Arm(start=start, batch_norm="frozen" if start == "pretrained" else "re-estimated", steps=5)
+    runs = [_linearised(off, to) for off, to in zip(offs, valid, strict=True)]
+    assert [c.verdict for c in kernel_prediction._claims(arm, runs, "here")] == verdicts
 
 
 @pytest.mark.parametrize(
