@@ -55,6 +55,8 @@ class Predict:
     """Use a random subset of at most so many test points."""
     seed: int = 0
     """Of the random subsets."""
+    best_length: bool = False
+    """Also search for the length of pretraining that serves best, up to a million steps."""
     allow_unstable: bool = False
     """Allow step sizes above 2/λ_max."""
     json: bool = False
@@ -89,12 +91,15 @@ class Predict:
             sets = {name: (unit_rows(X, f"{name} X"), y) for name, (X, y) in sets.items()}
         problem = TransferProblem(source=sets["source"], target=sets["target"], test=sets.get("test"))
         outcome = predict(problem, schedule)
-        best = {name: curve.best(LONGEST) for name, curve in pretraining_curves(problem, schedule).items()}
+        best = {}
+        if self.best_length:
+            best = {name: curve.best(LONGEST) for name, curve in pretraining_curves(problem, schedule).items()}
         if self.json:
-            print_json({"problem": repr(problem), **outcome.to_dict(), "best_source_steps": best})
-        else:
-            _print_outcome(problem, outcome)
-            print("best length of pretraining: " + ", ".join(f"{_steps(k)} for the {name.replace('_', ' ')}" for name, k in best.items()))
+            print_json({"problem": repr(problem), **outcome.to_dict(), **({"best_source_steps": best} if best else {})})
+            return 0
+        _print_outcome(problem, outcome)
+        for name, steps in best.items():
+            print(f"best length of pretraining for the {name.replace('_', ' ')}: {_steps(steps)}")
         return 0
 
     def _subset(self, pair: Any, limit: int | None, name: str) -> tuple[Any, Any]:

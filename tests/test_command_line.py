@@ -69,10 +69,11 @@ def test_predict_prints_what_predict_computes(capsys):
     result = json.loads(out)
     assert result["source_steps"] == 20
     assert result["measured_gain"] == pytest.approx(1 - result["displacement"] / result["displacement_scratch"])
-    code, text, _ = call(capsys, "predict", *SMALL, "--source-steps", "20", "--target-steps", "10")
+    code, text, _ = call(capsys, "predict", *SMALL, "--source-steps", "20", "--target-steps", "10", "--best-length")
     assert code == 0
     assert f"{result['displacement']:.5g}" in text
     assert f"gain: {100 * result['gain']:+.2f} %" in text
+    assert text.count("best length of pretraining for the") == 3
 
 
 def test_predict_reads_files_and_agrees_with_the_library(capsys, tmp_path):
