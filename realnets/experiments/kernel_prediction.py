@@ -58,7 +58,7 @@ class Config:
     @classmethod
     def profile(cls, name: str) -> Config:
         """`"smoke"`, `"quick"`, `"standard"` or `"full"`."""
-        steps = {"smoke": (3, 2, 2), "quick": (60, 20, 20), "standard": (200, 60, 60), "full": (500, 100, 100)}[name]
+        steps = {"smoke": (3, 2, 2), "quick": (60, 12, 12), "standard": (200, 60, 60), "full": (500, 100, 100)}[name]
         starts = (("pretrained", "frozen"), ("pretrained", "re-estimated"), ("random", "re-estimated"))
         arms = tuple(Arm(start=s, batch_norm=b, steps=k) for (s, b), k in zip(starts, steps, strict=True))
         if name == "smoke":

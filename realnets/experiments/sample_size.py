@@ -80,7 +80,7 @@ class Config:
         if name == "smoke":
             return cls(targets=(Target(name="openmoji", sizes=(32,), n_test=32),), seeds=2, recipe=Recipe(epochs=1, lr=0.01), least_steps=1)
         if name == "quick":
-            return cls(targets=(Target(name="openmoji", sizes=(100, 600), n_test=700),))
+            return cls(targets=(Target(name="openmoji", sizes=(100, 600), n_test=700),), least_steps=60)
         emoji = Target(name="openmoji", sizes=(50, 100, 200, 400, 600), n_test=700)
         digits = Target(name="mnist", sizes=(50, 100, 200, 500, 1000), n_test=2000)
         size, seeds = (64, 8) if name == "standard" else (224, 16)
