@@ -82,6 +82,7 @@ def _command_line(arguments: list[str] | None) -> Any:
     from tyro.conf import OmitArgPrefixes, OmitSubcommandPrefixes, subcommand
 
     from paper_figs.commands import Figures, Reproduce
+    from realnets.commands import Realnets
     from sim.commands import Predict, Sim
     from theory.commands import Theory
 
@@ -89,6 +90,7 @@ def _command_line(arguments: list[str] | None) -> Any:
         Annotated[Predict, subcommand("predict")]
         | Annotated[Theory, subcommand("theory")]
         | Annotated[Sim, subcommand("sim")]
+        | Annotated[Realnets, subcommand("realnets")]
         | Annotated[Figures, subcommand("figures")]
         | Annotated[Reproduce, subcommand("reproduce")]
     )

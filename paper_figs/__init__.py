@@ -1,3 +1,3 @@
 """Figures and verdicts from records: theory as lines, simulation as points."""
 
-__all__ = ["commands", "drawing", "figures", "ladder", "pretraining_stage", "width_law"]
+__all__ = ["commands", "drawing", "figures", "kernel_prediction", "ladder", "pretraining_stage", "report", "sample_size", "width_law"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from typing import Any
 
 from tyro.conf import Positional
 
+from realnets.commands import has_torch
 from sim.terminal import OUT, Backend, Device, Profile, print_json, report, say
 
 
@@ -92,7 +92,7 @@ class Reproduce:
         folder = self.out / "records"
         for name in names():
             yield "sim", name, partial(run_experiment, name, self.profile, folder, self.backend)
-        if importlib.util.find_spec("torch") is None:
+        if not has_torch():
             say("realnets: skipped, torch is not installed (pip install 'ptoq[real]')")
             return
         from realnets import experiments

@@ -27,6 +27,8 @@ FROZEN: dict[str, Any] = {
     "label": "frozen kernel H(W(0))",
 }
 TRAINED: dict[str, Any] = {"color": "#D55E00", "marker": "s", "linestyle": "none", "label": "trained net"}
+PRETRAINED: dict[str, Any] = {"color": "#009E73", "marker": "D", "linestyle": "none", "label": "pretrained network"}
+RANDOM: dict[str, Any] = {"color": "#CC79A7", "marker": "^", "linestyle": "none", "label": "random start"}
 PALETTE = ("#0072B2", "#56B4E9", "#009E73", "#D55E00", "#CC79A7")
 
 
@@ -73,7 +75,8 @@ def save(figure: Figure, rows: list[dict[str, Any]], folder: Path, name: str) ->
     figure.savefig(paths[1], metadata={"Date": None, "Creator": None})
     plt.close(figure)
     with paths[2].open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, fieldnames=list(rows[0]), lineterminator="\n")
+        columns = list(dict.fromkeys(name for row in rows for name in row))
+        writer = csv.DictWriter(file, fieldnames=columns, lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
     return paths

@@ -10,15 +10,22 @@ from typing import Any
 from sim.records import read_record
 from theory.errors import InvalidInput
 
-REFERENCE = Path(__file__).resolve().parent.parent / "sim" / "results"
-"""Records that come with the package."""
+_ROOT = Path(__file__).resolve().parent.parent
+REFERENCE = (_ROOT / "sim" / "results", _ROOT / "realnets" / "results")
+"""Where the records are that come with the package."""
 
 
 def modules() -> dict[str, ModuleType]:
     """Figure modules by name; each has `NAME`, `NEEDS` (its experiment) and `draw(record, folder)`."""
-    from paper_figs import ladder, pretraining_stage, width_law
+    from paper_figs import kernel_prediction, ladder, pretraining_stage, sample_size, width_law
 
-    return {module.NAME: module for module in (ladder, width_law, pretraining_stage)}
+    return {module.NAME: module for module in (ladder, width_law, pretraining_stage, sample_size, kernel_prediction)}
+
+
+def _package(experiment: str) -> str:
+    from sim.experiments import names
+
+    return "sim" if experiment in names() else "realnets"
 
 
 def find_record(experiment: str, folder: Path) -> tuple[dict[str, Any], Path]:
@@ -29,11 +36,13 @@ def find_record(experiment: str, folder: Path) -> tuple[dict[str, Any], Path]:
     InvalidInput
         If neither exists, or the one found is damaged or of another schema.
     """
-    for place in (folder, REFERENCE):
+    for place in (folder, *REFERENCE):
         path = place / f"{experiment}.json"
         if path.exists():
             return read_record(path), path
-    raise InvalidInput(f"there is no record of {experiment!r} in {str(folder)!r}; make one with: ptoq sim run {experiment}")
+    raise InvalidInput(
+        f"there is no record of {experiment!r} in {str(folder)!r}; make one with: ptoq {_package(experiment)} run {experiment}"
+    )
 
 
 def draw_figures(names: Sequence[str], records: Path, out: Path, only: Collection[str] | None = None) -> list[tuple[str, Path, list[Path]]]:

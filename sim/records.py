@@ -44,6 +44,7 @@ COMPUTING = [
     "theory/numeric/landscape.py",
     "theory/numeric/spectrum.py",
     "theory/numeric/stages.py",
+    "theory/numeric/turning.py",
     "sim/__init__.py",
     "sim/backend.py",
     "sim/datasets.py",

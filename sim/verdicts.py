@@ -62,7 +62,8 @@ def number_cells(claim: dict[str, Any]) -> tuple[str, str, str]:
     predicted = f"{claim['predicted']:.4g}"
     if claim["measured"] is None:
         return predicted, "none", "nothing to fit"
-    measured = f"{claim['measured']:.4g} ± {claim['standard_error']:.1g}"
+    error = claim["standard_error"]
+    measured = f"{claim['measured']:.4g}" + ("" if error is None else f" ± {error:.1g}")
     value = claim["value"] if isinstance(claim["value"], str) else _statistic(claim["statistic"], claim["value"])
     return predicted, measured, f"{claim['statistic']} {value} (limit {_statistic(claim['statistic'], claim['limit']).lstrip('+')})"
 
@@ -73,6 +74,8 @@ def _cells(row: dict[str, Any]) -> tuple[str, ...]:
 
 
 def _statistic(kind: str, value: float) -> str:
-    if kind == "relative gap":
+    if kind.startswith("relative gap"):
         return f"{100 * value:+.2f} %"
-    return f"{value:+.4f}" if kind == "gap" else f"{value:+.1f}"
+    if kind.endswith("z") or kind.startswith("z"):
+        return f"{value:+.1f}"
+    return f"{value:+.3g}"

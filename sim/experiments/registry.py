@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from types import ModuleType
@@ -25,9 +26,7 @@ def names() -> list[str]:
 
 def experiment(name: str) -> ModuleType:
     """The experiment called `name`; `InvalidInput` with the allowed names if there is none."""
-    if name not in _EXPERIMENTS:
-        raise InvalidInput(f"there is no experiment {name!r}; {', '.join(_EXPERIMENTS)} are allowed")
-    return _EXPERIMENTS[name]
+    return chosen(name, _EXPERIMENTS)
 
 
 def run_experiment(name: str, profile: str, folder: Path, backend: str = "auto", cache: Cache | None = None) -> dict[str, Any]:
@@ -44,27 +43,54 @@ def run_experiment(name: str, profile: str, folder: Path, backend: str = "auto",
     InvalidInput
         For an unknown experiment, profile or backend, or a folder that cannot be written to; nothing is run then.
     """
-    module = experiment(name)
+    module, backend = experiment(name), resolve_backend(backend)
+    return recorded(module, profile, folder, cache, {"backend": backend, "device": "cpu", "dtype": "float64"})
+
+
+def chosen(name: str, experiments: Mapping[str, ModuleType]) -> ModuleType:
+    """The module called `name`; `InvalidInput` with the allowed names if there is none."""
+    if name not in experiments:
+        raise InvalidInput(f"there is no experiment {name!r}; {', '.join(experiments)} are allowed")
+    return experiments[name]
+
+
+def recorded(
+    module: ModuleType, profile: str, folder: Path, cache: Cache | None, where: Mapping[str, Any], **options: Any
+) -> dict[str, Any]:
+    """Run the experiment of `module` and write its record.
+
+    Parameters
+    ----------
+    module : with `NAME`, `TITLE`, `Config.profile(profile)` and `run(config, cache, **options)`
+    profile : one of `PROFILES`
+    folder : Path of the record
+    cache : Cache, optional
+    where : what the provenance says of backend, device, dtype and versions
+
+    Raises
+    ------
+    InvalidInput
+        For an unknown profile, or a folder that cannot be written to, before anything is run.
+    """
     if profile not in PROFILES:
         raise InvalidInput(f"profile is {profile!r}; one of {', '.join(map(repr, PROFILES))} is allowed")
-    backend = resolve_backend(backend)
     cache = cache or Cache()
     for place in (folder, cache.folder):
         _check_writable(place)
     config = module.Config.profile(profile)
-    results = module.run(config, cache)
+    results = module.run(config, cache, **options)
     record = {
         "schema": SCHEMA,
-        "experiment": name,
+        "experiment": module.NAME,
         "title": module.TITLE,
         "profile": profile,
         "config": asdict(config),
         "seeds": list(range(config.seeds)),
         "claims": results.pop("claims"),
-        "provenance": provenance(backend=backend, device="cpu", dtype="float64", wall_seconds=results.pop("seconds")),
+        "provenance": provenance(**where, wall_seconds=results.pop("seconds")),
         "results": results,
     }
-    write_json(folder / f"{name}.json", record)
+    write_json(folder / f"{module.NAME}.json", record)
     return record
 
 

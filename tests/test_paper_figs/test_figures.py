@@ -14,6 +14,7 @@ from theory.errors import InvalidInput
 
 @pytest.fixture(scope="module")
 def records(tmp_path_factory):
+    """Records of the simulations at smoke size; those of real networks are the package's own, drawn as they are."""
     folder = tmp_path_factory.mktemp("records")
     cache = Cache(tmp_path_factory.mktemp("cache"))
     for name in names():
@@ -22,7 +23,9 @@ def records(tmp_path_factory):
 
 
 def test_every_experiment_has_a_figure_and_the_reverse():
-    assert {module.NEEDS for module in figures.modules().values()} == set(names())
+    from realnets.experiments import names as realnets_names
+
+    assert {module.NEEDS for module in figures.modules().values()} == {*names(), *realnets_names()}
 
 
 def test_all_figures_are_written_and_byte_stable(records, tmp_path):
@@ -86,7 +89,7 @@ def test_unknown_figures_and_missing_or_foreign_records_are_refused(tmp_path, mo
     with pytest.raises(InvalidInput, match=r"there is no figure 'moon'; ladder, width_law, .*are allowed"):
         draw_figures(["ladder", "moon"], tmp_path, tmp_path / "out")
     assert not (tmp_path / "out").exists()
-    monkeypatch.setattr(figures, "REFERENCE", tmp_path / "none")
+    monkeypatch.setattr(figures, "REFERENCE", (tmp_path / "none",))
     with pytest.raises(InvalidInput, match=r"there is no record of 'ladder' .* ptoq sim run ladder"):
         draw_figures(["ladder"], tmp_path, tmp_path / "out")
     (tmp_path / "ladder.json").write_text('{"schema": 99}')
