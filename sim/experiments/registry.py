@@ -44,7 +44,8 @@ def run_experiment(name: str, profile: str, folder: Path, backend: str = "auto",
         For an unknown experiment, profile or backend, or a folder that cannot be written to; nothing is run then.
     """
     module, backend = experiment(name), resolve_backend(backend)
-    return recorded(module, profile, folder, cache, {"backend": backend, "device": "cpu", "dtype": "float64"})
+    config = configured(module, profile)
+    return recorded(module, profile, config, folder, cache, {"backend": backend, "device": "cpu", "dtype": config.dtype})
 
 
 def chosen(name: str, experiments: Mapping[str, ModuleType]) -> ModuleType:
@@ -54,15 +55,22 @@ def chosen(name: str, experiments: Mapping[str, ModuleType]) -> ModuleType:
     return experiments[name]
 
 
+def configured(module: ModuleType, profile: str) -> Any:
+    """The `Config` of a profile; `InvalidInput` with the allowed names if there is none."""
+    if profile not in PROFILES:
+        raise InvalidInput(f"profile is {profile!r}; one of {', '.join(map(repr, PROFILES))} is allowed")
+    return module.Config.profile(profile)
+
+
 def recorded(
-    module: ModuleType, profile: str, folder: Path, cache: Cache | None, where: Mapping[str, Any], **options: Any
+    module: ModuleType, profile: str, config: Any, folder: Path, cache: Cache | None, where: Mapping[str, Any], **options: Any
 ) -> dict[str, Any]:
     """Run the experiment of `module` and write its record.
 
     Parameters
     ----------
     module : with `NAME`, `TITLE`, `Config.profile(profile)` and `run(config, cache, **options)`
-    profile : one of `PROFILES`
+    profile, config : the profile's name and what `configured` made of it
     folder : Path of the record
     cache : Cache, optional
     where : what the provenance says of backend, device, dtype and versions
@@ -70,14 +78,11 @@ def recorded(
     Raises
     ------
     InvalidInput
-        For an unknown profile, or a folder that cannot be written to, before anything is run.
+        For a folder that cannot be written to, before anything is run.
     """
-    if profile not in PROFILES:
-        raise InvalidInput(f"profile is {profile!r}; one of {', '.join(map(repr, PROFILES))} is allowed")
     cache = cache or Cache()
     for place in (folder, cache.folder):
         _check_writable(place)
-    config = module.Config.profile(profile)
     results = module.run(config, cache, **options)
     record = {
         "schema": SCHEMA,

@@ -47,6 +47,8 @@ class Config:
     seeds : int ≥ 2
         Nets for each task and width.
     source_steps, target_steps : int
+    dtype : "float64" or "float32"
+        Of the trained nets.
     """
 
     tasks: tuple[SphereTask | DigitsTask, ...]
@@ -54,6 +56,7 @@ class Config:
     seeds: int = 8
     source_steps: int = 100
     target_steps: int = 100
+    dtype: str = "float64"
 
     @classmethod
     def profile(cls, name: str) -> Config:
@@ -76,7 +79,9 @@ def run(config: Config, cache: Cache) -> dict[str, Any]:
     seconds = 0.0
     for task in config.tasks:
         label = task_label(task)
-        base = NetSpec(task=task, width=0, seed=0, source_steps=(config.source_steps,), target_steps=config.target_steps)
+        base = NetSpec(
+            task=task, width=0, seed=0, source_steps=(config.source_steps,), target_steps=config.target_steps, dtype=config.dtype
+        )
         nets = list(replicates(widths_by_seed(base, config.widths, config.seeds), cache, f"{NAME}: {label}"))
         seconds += sum(net["seconds"] for net in nets)
         (predicted,) = predictions(task, base.source_steps, config.target_steps)
