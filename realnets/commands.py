@@ -9,7 +9,7 @@ from typing import Annotated
 
 from tyro.conf import Positional, subcommand
 
-from sim.terminal import OUT, Device, Profile, print_json, report
+from sim.terminal import OUT, Device, Profile, list_titles, report
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,11 +24,7 @@ class RealnetsList:
         require_torch()
         from realnets.experiments import experiment, names
 
-        titles = {name: experiment(name).TITLE for name in names()}
-        if self.json:
-            print_json(titles)
-        else:
-            print("\n".join(f"{name:18s} {title}" for name, title in titles.items()))
+        list_titles({name: experiment(name).TITLE for name in names()}, self.json)
         return 0
 
 

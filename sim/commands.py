@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from tyro.conf import Positional, subcommand
 
-from sim.terminal import OUT, Backend, Profile, print_json, report
+from sim.terminal import OUT, Backend, Profile, list_titles, print_json, report
 
 if TYPE_CHECKING:
     import numpy as np
@@ -124,11 +124,7 @@ class SimList:
         """Print names and titles."""
         from sim.experiments import experiment, names
 
-        titles = {name: experiment(name).TITLE for name in names()}
-        if self.json:
-            print_json(titles)
-        else:
-            print("\n".join(f"{name:12s} {title}" for name, title in titles.items()))
+        list_titles({name: experiment(name).TITLE for name in names()}, self.json)
         return 0
 
 

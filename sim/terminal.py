@@ -36,6 +36,15 @@ def print_json(content: Any) -> None:
     print(json.dumps(finite(content), indent=1, ensure_ascii=False, allow_nan=False))
 
 
+def list_titles(titles: dict[str, str], as_json: bool) -> None:
+    """Print experiments with their titles, as a table or as JSON."""
+    if as_json:
+        print_json(titles)
+        return
+    width = max(map(len, titles))
+    print("\n".join(f"{name:{width}s}  {title}" for name, title in titles.items()))
+
+
 def report(claims: list[dict[str, Any]], as_json: bool) -> int:
     """Print claims, as a table or as JSON, and return the exit code: 1 if one failed."""
     if as_json:

@@ -53,55 +53,23 @@ class Claim:
 def z_claim(claim: str, where: str, at: str, measured: Estimate, predicted: float) -> Claim:
     """`measured` has expectation `predicted`: |z| below the limit."""
     z = measured.z(predicted)
-    return Claim(
-        claim=claim,
-        where=where,
-        at=at,
-        predicted=predicted,
-        measured=measured.mean,
-        standard_error=measured.standard_error,
-        statistic="z",
-        value=z,
-        limit=Z_LIMIT,
-        verdict=_verdict(abs(z) < Z_LIMIT),
-        detectable=measured.detectable,
-    )
+    about = _about(claim, where, at, measured, predicted)
+    return Claim(**about, statistic="z", value=z, limit=Z_LIMIT, verdict=_verdict(abs(z) < Z_LIMIT), detectable=measured.detectable)
 
 
 def gap_claim(claim: str, where: str, at: str, measured: Estimate, predicted: float, limit: float, relative: bool = True) -> Claim:
     """`measured` lies within `limit` of `predicted`, relative to it or absolutely."""
     gap = (measured.mean - predicted) / (abs(predicted) if relative else 1)
-    return Claim(
-        claim=claim,
-        where=where,
-        at=at,
-        predicted=predicted,
-        measured=measured.mean,
-        standard_error=measured.standard_error,
-        statistic="relative gap" if relative else "gap",
-        value=gap,
-        limit=limit,
-        verdict=_verdict(abs(gap) <= limit),
-    )
+    about = _about(claim, where, at, measured, predicted)
+    return Claim(**about, statistic="relative gap" if relative else "gap", value=gap, limit=limit, verdict=_verdict(abs(gap) <= limit))
 
 
 def sign_claim(claim: str, where: str, at: str, measured: Estimate, predicted: float) -> Claim:
     """`measured` has the sign of `predicted`: its z against zero is beyond the limit; undecided between the limits."""
     z = measured.z(0.0)
-    verdict = _verdict(z * predicted > 0)
-    return Claim(
-        claim=claim,
-        where=where,
-        at=at,
-        predicted=predicted,
-        measured=measured.mean,
-        standard_error=measured.standard_error,
-        statistic="z from 0",
-        value=z,
-        limit=Z_LIMIT,
-        verdict=verdict if abs(z) > Z_LIMIT else "undecided",
-        detectable=measured.detectable,
-    )
+    verdict = _verdict(z * predicted > 0) if abs(z) > Z_LIMIT else "undecided"
+    about = _about(claim, where, at, measured, predicted)
+    return Claim(**about, statistic="z from 0", value=z, limit=Z_LIMIT, verdict=verdict, detectable=measured.detectable)
 
 
 def exponent_claim(claim: str, where: str, measured: Exponent | None, predicted: float) -> Claim:
@@ -109,32 +77,27 @@ def exponent_claim(claim: str, where: str, measured: Exponent | None, predicted:
 
     Undecided where there is nothing to fit (`None`), or the exponent is so uncertain that it fits a constant as well.
     """
+    about: dict[str, Any] = {"claim": claim, "where": where, "predicted": predicted, "statistic": "exponent z", "limit": Z_LIMIT}
     if measured is None:
-        return Claim(
-            claim=claim,
-            where=where,
-            predicted=predicted,
-            measured=None,
-            standard_error=None,
-            statistic="exponent z",
-            value=None,
-            limit=Z_LIMIT,
-            verdict="undecided",
-        )
+        return Claim(**about, measured=None, standard_error=None, value=None, verdict="undecided")
     z = measured.z(predicted)
     verdict = _verdict(abs(z) < Z_LIMIT)
-    return Claim(
-        claim=claim,
-        where=where,
-        predicted=predicted,
-        measured=measured.slope,
-        standard_error=measured.standard_error,
-        statistic="exponent z",
-        value=z,
-        limit=Z_LIMIT,
-        verdict="undecided" if verdict == "held" and abs(measured.z(0.0)) < Z_LIMIT else verdict,
-        detectable=Z_LIMIT * measured.standard_error,
-    )
+    if verdict == "held" and abs(measured.z(0.0)) < Z_LIMIT:
+        verdict = "undecided"
+    error = measured.standard_error
+    return Claim(**about, measured=measured.slope, standard_error=error, value=z, verdict=verdict, detectable=Z_LIMIT * error)
+
+
+def _about(claim: str, where: str, at: str, measured: Estimate, predicted: float) -> dict[str, Any]:
+    """What all claims on a mean hold."""
+    return {
+        "claim": claim,
+        "where": where,
+        "at": at,
+        "predicted": predicted,
+        "measured": measured.mean,
+        "standard_error": measured.standard_error,
+    }
 
 
 def _verdict(held: bool) -> str:
