@@ -187,10 +187,9 @@ def _print_outcome(problem: TransferProblem, outcome: TransferOutcome) -> None:
     row("gradient energy before fine-tuning", outcome.gradient_energy, outcome.gradient_energy_scratch)
     row("distance the weights move", outcome.displacement, outcome.displacement_scratch)
     row("target loss after fine-tuning", outcome.target_loss, outcome.target_loss_scratch)
-    row("source loss after | before fine-tuning *", outcome.source_loss, outcome.source_loss_pretrained)
     row("test error rate", outcome.test_error, outcome.test_error_scratch, percent=True)
     row("mean squared test error", outcome.test_mse, outcome.test_mse_scratch)
-    print("  * its columns are after and before fine-tuning\n")
+    print(f"\nforgetting: fine-tuning takes the source loss from {outcome.source_loss_pretrained:.5g} to {outcome.source_loss:.5g}")
     if outcome.gain is None:
         print(f"gain: undefined, because {outcome.gain_reason}")
     else:
