@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -99,7 +100,22 @@ def _command_line(arguments: list[str] | None) -> Any:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command line and return its exit code: 0, 1 if a claim failed, 2 for bad input, 130 when interrupted."""
+    """Run the command line and return its exit code.
+
+    0: fine; 1: a claim or formula failed; 2: bad input; 3: an error of ptoq's own; 130: interrupted.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        # A pipe or terminal that cannot hold every letter is no reason to stop.
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
+    try:
+        return _run(arguments)
+    except KeyboardInterrupt:
+        _fail("interrupted; what was finished is kept, and the same command goes on from there")
+        return 130
+
+
+def _run(arguments: list[str] | None) -> int:
     command = _command_line(arguments)
     from theory.errors import InvalidInput, NotConverged
 
@@ -108,14 +124,16 @@ def main(arguments: list[str] | None = None) -> int:
     except (InvalidInput, NotConverged) as error:
         _fail(str(error))
         return 2
+    except BrokenPipeError:
+        return 0
     except OSError as error:
-        if isinstance(error, BrokenPipeError):
-            return 0
         _fail(f"{error.strerror or error}" + (f": {error.filename}" if error.filename else ""))
         return 2
-    except KeyboardInterrupt:
-        _fail("interrupted; what was finished is kept, and the same command goes on from there")
-        return 130
+    except Exception as error:
+        if os.environ.get("PTOQ_DEBUG"):
+            raise
+        _fail(f"this should not have happened; please report it ({type(error).__name__}: {error}; PTOQ_DEBUG=1 shows where)")
+        return 3
 
 
 def _fail(message: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import Any
 
 from tyro.conf import Positional
 
-from realnets.commands import has_torch
+from realnets.commands import missing
 from sim.terminal import OUT, Backend, Device, Profile, print_json, report, say
 
 
@@ -64,8 +64,9 @@ class Reproduce:
         from sim.records import write_json
 
         say(f"float32 matrix products: {matrix_product_rate():.0f} GFLOP/s (time budgets are for 60 and more)")
+        experiments = self._experiments()
         formulas = _check_theory()
-        records = [self._run(kind, name, run) for kind, name, run in self._experiments()]
+        records = [self._run(kind, name, run) for kind, name, run in experiments]
         drawn = draw_figures([], self.out / "records", self.out / "figures", only=[r["experiment"] for r in records])
         claims = verdicts.claims_of(records)
         write_json(self.out / "verdicts.json", {"counts": verdicts.counts(claims), "formulas": formulas, "claims": claims})
@@ -83,23 +84,26 @@ class Reproduce:
         say(f"{kind} {name}: {time.perf_counter() - begun:.0f} s, {self.out / 'records' / name}.json")
         return record
 
-    def _experiments(self) -> Iterator[tuple[str, str, Callable[[], dict[str, Any]]]]:
-        """Kind, name and runner of each experiment, in order; bad options are refused before the first one runs."""
+    def _experiments(self) -> list[tuple[str, str, Callable[[], dict[str, Any]]]]:
+        """Kind, name and runner of each experiment, in order; bad options are refused here, before anything runs."""
         from sim.backend import resolve_backend
-        from sim.experiments import names, run_experiment
+        from sim.experiments import check_writable, names, run_experiment
 
         resolve_backend(self.backend)
         folder = self.out / "records"
-        for name in names():
-            yield "sim", name, partial(run_experiment, name, self.profile, folder, self.backend)
-        if not has_torch():
-            say("realnets: skipped, torch is not installed (pip install 'ptoq[real]')")
-            return
+        check_writable(folder)
+        found: list[tuple[str, str, Callable[[], dict[str, Any]]]] = [
+            ("sim", name, partial(run_experiment, name, self.profile, folder, self.backend)) for name in names()
+        ]
+        if missing():
+            say(f"realnets: skipped, {', '.join(missing())} are not installed (pip install 'ptoq[real]')")
+            return found
         from realnets import experiments
 
         experiments.resolve_device(self.device)
-        for name in experiments.names():
-            yield "realnets", name, partial(experiments.run_experiment, name, self.profile, folder, self.device)
+        return found + [
+            ("realnets", name, partial(experiments.run_experiment, name, self.profile, folder, self.device)) for name in experiments.names()
+        ]
 
 
 def _check_theory() -> list[dict[str, Any]]:

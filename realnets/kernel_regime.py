@@ -45,16 +45,20 @@ class Reading:
     deviation : float
         `δ = ‖e‖/‖Kα_k‖`.
     stretch : float
-        `ρ = αᵀe/αᵀKα`: to make up for `e` by a further movement along `Jᵀα` the weights would go `−ρ` of their way, so that
-        `|ρ|` is the error of the displacement to first order in `e`.
+        `ρ = αᵀe/αᵀKα`: to make up for `e` by a movement along `Jᵀα` the weights would go `−ρ` of their way. The scale of the
+        displacement's relative error, not the error: before the end a run need not make up for `e`, and the sign may differ.
+    detour : float
+        `ω = √(eᵀφ_kKφ_ke/αᵀKα)`: how far the kernel's own descent would move to make up for `e`, over the predicted displacement.
+        An `e` that is small, but in a slow mode, moves weights far.
     valid : bool
-        `|ρ| ≤ τ`, and `δ² ≤ τ`, that is what the first order leaves out is small as well; `τ = TOLERANCE`. It looks at the
+        `|ρ| ≤ τ`, and `ω² ≤ τ`, that is what the first order leaves out is small as well; `τ = TOLERANCE`. It looks at the
         starting point only, never at a training run.
     """
 
     step: int
     deviation: float
     stretch: float
+    detour: float
     valid: bool
 
 
@@ -126,10 +130,11 @@ def validity(model: nn.Module, inputs: Tensor, kernel: np.ndarray, y: np.ndarray
         moved = outputs_at(model, inputs, transposed_product(model, inputs, alpha.reshape(initial.shape))) - initial
         error = moved.ravel() - linear
         deviation = float(np.linalg.norm(error) / np.linalg.norm(linear))
-        stretch = float(alpha @ error / (alpha @ linear))
-        readings.append(
-            Reading(step=k, deviation=deviation, stretch=stretch, valid=abs(stretch) <= TOLERANCE and deviation**2 <= TOLERANCE)
-        )
+        squared = float(alpha @ linear)
+        stretch = float(alpha @ error) / squared
+        detour = stages.displacement(spectrum, error, lr, k) / math.sqrt(squared)
+        valid = abs(stretch) <= TOLERANCE and detour**2 <= TOLERANCE
+        readings.append(Reading(step=k, deviation=deviation, stretch=stretch, detour=detour, valid=valid))
     return readings
 
 

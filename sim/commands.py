@@ -34,7 +34,7 @@ class Predict:
     target: Positional[str]
     """Target data."""
     test: str | None = None
-    """Labelled test points of the target. Without it, what --max-target leaves over of the target is tested on."""
+    """Labelled test points of the target. Without it, the target points that --max-target leaves out are used."""
     label: str = "y"
     """Label column of tables."""
     normalize: bool = False
@@ -48,13 +48,13 @@ class Predict:
     target_lr: float | None = None
     """Step size of fine-tuning; without it, 1/λ_max."""
     max_source: int | None = None
-    """Use a random subset of at most so many source points."""
+    """Use a random subset of at most this many source points."""
     max_target: int | None = None
-    """Use a random subset of at most so many target points."""
+    """Use a random subset of at most this many target points."""
     max_test: int | None = None
-    """Use a random subset of at most so many test points."""
+    """Use a random subset of at most this many test points."""
     seed: int = 0
-    """Of the random subsets."""
+    """Seed of the random subsets."""
     best_length: bool = False
     """Also search for the length of pretraining that serves best, up to a million steps."""
     allow_unstable: bool = False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 import zipfile
 from collections.abc import Callable
 from functools import lru_cache
@@ -127,10 +128,12 @@ def load(where: str, label: str = "y") -> LabelledSet:
         kind = f"a file ending in {path.suffix!r}" if path.suffix else "not a bundled data set"
         raise InvalidInput(f"{where!r} is {kind}; {', '.join(SUFFIXES)} files or one of {', '.join(BUNDLED)} are allowed")
     try:
-        size = path.stat().st_size
+        status = path.stat()
     except OSError as error:
         raise InvalidInput(f"cannot read {where!r}: {error.strerror}") from None
-    _check_size(where, size)
+    if not stat.S_ISREG(status.st_mode):
+        raise InvalidInput(f"cannot read {where!r}: it is a folder or a device; a file is allowed")
+    _check_size(where, status.st_size)
     return _load_npz(path) if path.suffix.lower() == ".npz" else _load_table(path, label)
 
 
@@ -166,7 +169,15 @@ def _load_table(path: Path, label: str) -> LabelledSet:
     except ImportError:
         raise InvalidInput(f"reading {str(path)!r} needs pyarrow: pip install 'ptoq[parquet]'") from None
     except Exception as error:  # the two readers raise many types for a file that is not what its name says
-        raise InvalidInput(f"{str(path)!r} is not a readable {path.suffix[1:]} table: {error}") from None
+        raise InvalidInput(f"{str(path)!r} is not a readable {path.suffix[1:]} table: {str(error).strip()}") from None
+    if not len(frame):
+        raise InvalidInput(f"{str(path)!r} has no rows; at least one is needed")
+    if path.suffix.lower() == ".csv":
+        # pandas renames the second of two equal columns, and the labels would pass for an input.
+        header = pd.read_csv(path, header=None, nrows=1, dtype=str).iloc[0].tolist()
+        twice = sorted({str(name) for name in header if header.count(name) > 1})
+        if twice:
+            raise InvalidInput(f"{str(path)!r} has two columns {twice[0]!r}; different names are needed")
     if label not in frame.columns:
         names = [str(c) for c in frame.columns]
         shown = ", ".join(names[:8]) + (", …" if len(names) > 8 else "")

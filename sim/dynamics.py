@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import psutil
@@ -29,16 +30,37 @@ MEMORY_MODES = ("byte", "bit", "recompute")
 BLOCK = 1024
 
 
+_blas: dict[str, Any] = {"users": 0, "limit": None}
+_blas_lock = threading.Lock()
+
+
 @contextmanager
 def workers(threads: int | None = None) -> Iterator[Callable]:
     """An ordered `map` over `threads` threads (all available cores when `None`), each with one BLAS thread."""
-    count = threads or len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else threads or os.cpu_count() or 1
-    with threadpool_limits(1, user_api="blas"):
+    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    count = threads or available
+    with _single_threaded_blas():
         if count == 1:
             yield map
             return
         with ThreadPoolExecutor(count) as pool:
             yield pool.map
+
+
+@contextmanager
+def _single_threaded_blas() -> Iterator[None]:
+    """One BLAS thread while anybody is inside: the limit belongs to the process, so the last one to leave lifts it."""
+    with _blas_lock:
+        if _blas["users"] == 0:
+            _blas["limit"] = threadpool_limits(1, user_api="blas")
+        _blas["users"] += 1
+    try:
+        yield
+    finally:
+        with _blas_lock:
+            _blas["users"] -= 1
+            if _blas["users"] == 0:
+                _blas["limit"].restore_original_limits()
 
 
 def choose_memory(width: int, n_samples: int) -> str:

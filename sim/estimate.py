@@ -31,10 +31,7 @@ class Estimate:
         gap = self.mean - reference
         if self.standard_error == 0:
             return math.copysign(math.inf, gap) if gap else 0.0
-        from scipy.special import ndtri_exp, stdtr
-
-        tail = stdtr(self.n - 1, -abs(gap) / self.standard_error)
-        return math.copysign(-ndtri_exp(math.log(tail)) if tail > 0 else math.inf, gap)
+        return normal_score(gap / self.standard_error, self.n - 1)
 
     @property
     def detectable(self) -> float:
@@ -42,6 +39,14 @@ class Estimate:
         from scipy.special import ndtr, stdtrit
 
         return float(-stdtrit(self.n - 1, ndtr(-Z_LIMIT))) * self.standard_error
+
+
+def normal_score(t: float, dof: float) -> float:
+    """The normal variable with the same tail as Student's `t` at `dof` degrees of freedom."""
+    from scipy.special import ndtri_exp, stdtr
+
+    tail = stdtr(dof, -abs(t))
+    return math.copysign(-ndtri_exp(math.log(tail)) if tail > 0 else math.inf, t)
 
 
 def estimate(values: Sequence[float]) -> Estimate:
@@ -52,18 +57,9 @@ def estimate(values: Sequence[float]) -> Estimate:
     return Estimate(float(x.mean()), float(x.std(ddof=1) / math.sqrt(len(x))), len(x))
 
 
-def root_mean_square(values: Sequence[float]) -> Estimate:
-    """Root mean square of at least two values, its standard error by the jackknife; `InvalidInput` for fewer.
-
-    Source: Efron 1982, the jackknife of a smooth function of means.
-    """
-    if len(values) < 2:
-        raise InvalidInput(f"{len(values)} runs were given; at least 2 are needed for a standard error")
-    squares = np.asarray(values, dtype=float) ** 2
-    n = len(squares)
-    leave_one_out = np.sqrt((squares.sum() - squares) / (n - 1))
-    spread = math.sqrt((n - 1) / n * float(((leave_one_out - leave_one_out.mean()) ** 2).sum()))
-    return Estimate(math.sqrt(float(squares.mean())), spread, n)
+def standard_deviation(values: Sequence[float]) -> Estimate:
+    """Standard deviation of at least three values, its standard error by the jackknife; `InvalidInput` for fewer."""
+    return bias_and_spread(np.asarray(values, dtype=float)[:, None])[1]
 
 
 def bias_and_spread(vectors: np.ndarray) -> tuple[Estimate, Estimate]:
@@ -119,6 +115,8 @@ class Exponent:
         The fitted value at width 1.
     chi_square_per_dof : float
         Of the fit; the standard error is already widened by its root where it exceeds 1.
+    dof : float
+        Effective degrees of freedom of the standard error (Welch and Satterthwaite), since the points' errors are estimates.
     """
 
     slope: float
@@ -126,9 +124,11 @@ class Exponent:
     prefactor: float
     chi_square_per_dof: float
 
+    dof: float
+
     def z(self, reference: float) -> float:
-        """`(slope − reference)/standard_error`."""
-        return (self.slope - reference) / self.standard_error
+        """`(slope − reference)/standard_error` as the normal quantile of the same tail of Student's t at `dof`."""
+        return normal_score((self.slope - reference) / self.standard_error, self.dof)
 
 
 def fit_exponent(widths: Sequence[float], values: Sequence[Estimate]) -> Exponent:
@@ -153,4 +153,6 @@ def fit_exponent(widths: Sequence[float], values: Sequence[Estimate]) -> Exponen
     slope = float(weight @ ((x - centre) * y) / spread)
     level = float(weight @ y / weight.sum())
     chi_square = float(weight @ (y - level - slope * (x - centre)) ** 2) / (len(x) - 2)
-    return Exponent(slope, math.sqrt(max(1.0, chi_square) / spread), math.exp(level - slope * centre), chi_square)
+    variances = weight * (x - centre) ** 2 / spread**2
+    dof = float(variances.sum() ** 2 / (variances**2 / np.array([v.n - 1 for v in values])).sum())
+    return Exponent(slope, math.sqrt(max(1.0, chi_square) / spread), math.exp(level - slope * centre), chi_square, dof)

@@ -46,8 +46,9 @@ def initial_net(
     if not 0 < init_scale < math.inf:
         raise InvalidInput(f"init_scale is {init_scale!r}; a finite number above 0 is allowed")
     independent = width // 2 if antisymmetric else width
-    # Weights and signs have streams of their own: more outputs leave the first layer as it is.
-    weights, signs = generator("initial weights", seed), generator("readouts", seed)
+    # Weights and signs have streams of their own: more outputs leave the first layer as it is. The width is part of the key:
+    # were narrow nets the first neurons of wide ones, gaps at different widths would not be independent.
+    weights, signs = generator("initial weights", width, seed), generator("readouts", width, seed)
     W = init_scale * weights.standard_normal((independent, dimension))
     block = _block(n_outputs)
     columns = signs.permutation(block)[:n_outputs]

@@ -88,7 +88,7 @@ def read_record(path: Path) -> dict[str, Any]:
         If it is missing, damaged, or of another schema.
     """
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
+        record = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse_constant)
     except OSError as error:
         raise InvalidInput(f"cannot read the record {str(path)!r}: {error.strerror}") from None
     except ValueError as error:
@@ -97,6 +97,10 @@ def read_record(path: Path) -> dict[str, Any]:
         given = record.get("schema") if isinstance(record, dict) else type(record).__name__
         raise InvalidInput(f"{str(path)!r} has schema {given!r}; {SCHEMA} is allowed (run the experiment again)")
     return record
+
+
+def _refuse_constant(name: str) -> float:
+    raise ValueError(f"it holds {name}, which no record does")
 
 
 def provenance(**known: Any) -> dict[str, Any]:

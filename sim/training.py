@@ -18,7 +18,7 @@ from theory.errors import InvalidInput
 from theory.numeric.gram import relu_gram
 from theory.numeric.spectrum import GramSpectrum
 from theory.outcome import Trajectory, TransferOutcome
-from theory.predict import predict, test_scores, vectors
+from theory.predict import predict_stages, test_scores, vectors
 from theory.problem import Schedule, TransferProblem, whole
 
 DTYPES = ("float64", "float32")
@@ -149,9 +149,14 @@ def simulate_stages(
 
     settings = _Settings(memory, rtol, max_steps, threads, progress, stable)
     W, a = initial_net(width, problem.source[0].shape[1], problem.n_outputs, init_scale=init_scale, antisymmetric=antisymmetric, seed=seed)
-    trained = _Run(problem, schedule, W.astype(dtype), a.astype(dtype), None, settings).outcomes(source_steps)
+    # First, because a step size that the net's own kernel does not bear is refused here, before anything is trained.
     frozen = _frozen(problem, schedule, source_steps, W, a, settings)
-    return [replace(t, gain=f.gain, gain_reason=f.gain_reason, frozen=f) for t, f in zip(trained, frozen, strict=True)]
+    trained = _Run(problem, schedule, W.astype(dtype), a.astype(dtype), None, settings).outcomes(source_steps)
+    # What only a Gram matrix can tell, a trained net has from its own frozen kernel.
+    return [
+        replace(t, gain=f.gain, gain_reason=f.gain_reason, source_rank=f.source_rank, target_rank=f.target_rank, frozen=f)
+        for t, f in zip(trained, frozen, strict=True)
+    ]
 
 
 @dataclass(frozen=True)
@@ -197,9 +202,7 @@ def _frozen(
         ]
     # A finite net's λ_max may exceed the infinite-width one a little: its own stability is reported, not imposed.
     schedule = replace(schedule, allow_unstable=True)
-    return [
-        predict(problem, replace(schedule, source_steps=k), gram=gram, initial_outputs=tuple(starts), rung="frozen") for k in source_steps
-    ]
+    return predict_stages(problem, schedule, source_steps, gram=gram, initial_outputs=tuple(starts), rung="frozen")
 
 
 class _Run:

@@ -51,10 +51,15 @@ def table(claims: list[dict[str, Any]]) -> str:
 
 
 def _strain(claim: dict[str, Any]) -> float:
-    value = claim["value"]
+    """How close a claim came to its limit, 1 being there."""
+    value, limit, statistic = claim["value"], claim["limit"], claim["statistic"]
     if value is None:
         return -1.0
-    return float("inf") if isinstance(value, str) else abs(value) / claim["limit"]
+    if isinstance(value, str):
+        return 0.0 if statistic == "z from 0" else float("inf")
+    if statistic == "z from 0":
+        return limit / abs(value) if value else float("inf")
+    return abs(value) / limit
 
 
 def number_cells(claim: dict[str, Any]) -> tuple[str, str, str]:
@@ -65,7 +70,10 @@ def number_cells(claim: dict[str, Any]) -> tuple[str, str, str]:
     error = claim["standard_error"]
     measured = f"{claim['measured']:.4g}" + ("" if error is None else f" ± {error:.1g}")
     value = claim["value"] if isinstance(claim["value"], str) else _statistic(claim["statistic"], claim["value"])
-    return predicted, measured, f"{claim['statistic']} {value} (limit {_statistic(claim['statistic'], claim['limit']).lstrip('+')})"
+    limit = f"limit {_statistic(claim['statistic'], claim['limit']).lstrip('+')}"
+    # The power of the test: the least gap it would have seen half of the time.
+    power = "" if claim.get("detectable") is None else f", sees {claim['detectable']:.2g}"
+    return predicted, measured, f"{claim['statistic']} {value} ({limit}{power})"
 
 
 def _cells(row: dict[str, Any]) -> tuple[str, ...]:

@@ -162,6 +162,8 @@ def test_bad_data_is_exit_code_2_with_the_value_and_what_is_allowed(capsys, file
         ("theory", "show", "gravity"),
         ("theory", "check", "loss", "gravity"),
         ("theory", "derive"),
+        ("reproduce", "--profile", "smoke", "--device", "tpu"),
+        ("reproduce", "--profile", "smoke", "--backend", "cupy"),
         ("dance",),
         ("predict", "digits"),
         ("predict", "digits", "mnist", "--source-steps", "many"),
@@ -189,10 +191,10 @@ def test_both_kinds_of_experiment_are_listed(capsys):
 
 
 def test_without_torch_real_networks_say_what_to_install(capsys, monkeypatch):
-    monkeypatch.setattr("realnets.commands.has_torch", lambda: False)
+    monkeypatch.setattr("realnets.commands._NEEDED", ("torch", "no_such_module"))
     code, out, err = call(capsys, "realnets", "list")
     assert code == 2
-    assert "pip install 'ptoq[real]'" in err
+    assert "need no_such_module, which are not installed: pip install 'ptoq[real]'" in err
     assert out == ""
 
 
@@ -218,6 +220,33 @@ def test_a_folder_that_cannot_be_written_is_exit_code_2(capsys, tmp_path, monkey
     code, _, err = call(capsys, "sim", "run", "ladder", "--profile", "smoke", "--out", "taken")
     assert code == 2
     assert "cannot make the folder" in err
+
+
+@pytest.mark.parametrize(
+    "content", ['{"schema": 1}', '{"schema": 1, "results": {}}', '{"schema": 1, "results": {"cells": [], "curves": {}}}', '{"schema": NaN}']
+)
+def test_a_damaged_record_is_exit_code_2_and_nothing_is_drawn(capsys, tmp_path, content):
+    (tmp_path / "records").mkdir()
+    (tmp_path / "records" / "ladder.json").write_text(content)
+    code, _, err = call(capsys, "figures", "ladder", "--out", str(tmp_path))
+    assert code == 2
+    assert "run the experiment again" in err or "is not a record" in err
+    assert not list(tmp_path.rglob("*.png"))
+
+
+def test_an_unforeseen_error_is_one_line_with_a_code_of_its_own(capsys, monkeypatch):
+    monkeypatch.setattr("sim.commands.SimList.run", lambda self: 1 / 0)
+    code, _, err = call(capsys, "sim", "list")
+    assert code == 3
+    assert "ZeroDivisionError" in err
+    assert "Traceback" not in err
+
+
+def test_output_that_cannot_hold_every_letter_is_no_error(tmp_path):
+    done = run("sim", "list", env={"PYTHONIOENCODING": "ascii"})
+    assert done.returncode == 0
+    done = run("theory", "show", "loss", env={"PYTHONIOENCODING": "ascii"})
+    assert done.returncode == 0
 
 
 def test_reproduce_at_smoke_size_writes_records_figures_and_verdicts(tmp_path):

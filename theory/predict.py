@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -110,16 +110,34 @@ def predict(
 
     Source: arXiv 1909.12031 for the transformed labels; each stage is the geometric series of `r ← (I − ηH) r`.
     """
+    if schedule is None:
+        schedule = Schedule()
+    steps = (schedule.source_steps,) if isinstance(schedule, Schedule) else (None,)
+    return predict_stages(problem, schedule, steps, kernel=kernel, gram=gram, initial_outputs=initial_outputs, rung=rung)[0]
+
+
+def predict_stages(
+    problem: TransferProblem,
+    schedule: Schedule,
+    source_steps: Sequence[Steps],
+    *,
+    kernel: str | GramFunction = "relu",
+    gram: GramBlocks | None = None,
+    initial_outputs: tuple[Array, ...] | None = None,
+    rung: str = "infinite",
+) -> list[TransferOutcome]:
+    """`predict` for several lengths of pretraining at once: the Gram matrices are decomposed only once.
+
+    `schedule.source_steps` is ignored; all else is as for `predict`.
+    """
     if not isinstance(problem, TransferProblem):
         raise InvalidInput(f"problem is a {type(problem).__name__}; a TransferProblem is allowed")
-    if not isinstance(schedule, Schedule | None):
+    if not isinstance(schedule, Schedule):
         raise InvalidInput(f"schedule is {schedule!r}; a Schedule or None is allowed")
     if not isinstance(gram, GramBlocks | None):
         raise InvalidInput(f"gram is a {type(gram).__name__}; GramBlocks or None is allowed")
     if problem.source is None:
         vectors(problem)
-    if schedule is None:
-        schedule = Schedule()
     if gram is None:
         vectors(problem)
         if kernel == "relu":
@@ -127,7 +145,8 @@ def predict(
         if not callable(kernel):
             raise InvalidInput(f"kernel is {kernel!r}; 'relu' or a Gram function (X, Z=None) is allowed")
         gram = GramBlocks.of(problem, kernel)
-    return _Kernelised(problem, gram, initial_outputs).outcome(schedule, rung)
+    prepared = _Kernelised(problem, gram, initial_outputs)
+    return [prepared.outcome(replace(schedule, source_steps=k), rung) for k in source_steps]
 
 
 class _Kernelised:

@@ -27,8 +27,8 @@ def pretraining_curves(
     Returns
     -------
     dict
-        `"gradient_energy"`; `"displacement"`, squared, over the target stage; with test points also `"test_error"`, the sum of
-        squared errors on them.
+        `"gradient_energy"`; `"squared_displacement"`, over the target stage; with test points also `"squared_test_error"`, summed
+        over them.
 
     Raises
     ------
@@ -58,9 +58,9 @@ def pretraining_curves(
 
     # ‖W(Q) − W(P)‖² = ‖√H φ(H) r‖² with r what is left to learn.
     move = (phi * xp.sqrt(Q.values))[:, None] * Q.vectors.T
-    curves = {"gradient_energy": curve(y_Q, gram.target_source), "displacement": curve(move @ y_Q, move @ gram.target_source)}
+    curves = {"gradient_energy": curve(y_Q, gram.target_source), "squared_displacement": curve(move @ y_Q, move @ gram.target_source)}
     if problem.test is not None:
         assert gram.test_source is not None and gram.test_target is not None
         tune = (gram.test_target @ Q.vectors) @ (phi[:, None] * Q.vectors.T)
-        curves["test_error"] = curve(problem.test[1] - tune @ y_Q, gram.test_source - tune @ gram.target_source)
+        curves["squared_test_error"] = curve(problem.test[1] - tune @ y_Q, gram.test_source - tune @ gram.target_source)
     return curves

@@ -72,17 +72,21 @@ def sign_claim(claim: str, where: str, at: str, measured: Estimate, predicted: f
     return Claim(**about, statistic="z from 0", value=z, limit=Z_LIMIT, verdict=verdict, detectable=measured.detectable)
 
 
-def exponent_claim(claim: str, where: str, measured: Exponent | None, predicted: float) -> Claim:
-    """The fitted exponent is `predicted`: |z| below the limit.
+RIVALS = (0.0, -0.5, -0.75, -1.0)
+"""Exponents that a claimed one has to be told from before it counts as held."""
 
-    Undecided where there is nothing to fit (`None`), or the exponent is so uncertain that it fits a constant as well.
+
+def exponent_claim(claim: str, where: str, measured: Exponent | None, predicted: float) -> Claim:
+    """The fitted exponent is `predicted`: |z| below the limit, and beyond it from every rival.
+
+    Undecided where there is nothing to fit (`None`), or where the exponent is so uncertain that it fits a rival as well.
     """
     about: dict[str, Any] = {"claim": claim, "where": where, "predicted": predicted, "statistic": "exponent z", "limit": Z_LIMIT}
     if measured is None:
         return Claim(**about, measured=None, standard_error=None, value=None, verdict="undecided")
     z = measured.z(predicted)
     verdict = _verdict(abs(z) < Z_LIMIT)
-    if verdict == "held" and abs(measured.z(0.0)) < Z_LIMIT:
+    if verdict == "held" and any(abs(measured.z(rival)) < Z_LIMIT for rival in RIVALS if rival != predicted):
         verdict = "undecided"
     error = measured.standard_error
     return Claim(**about, measured=measured.slope, standard_error=error, value=z, verdict=verdict, detectable=Z_LIMIT * error)

@@ -3,7 +3,11 @@
 Claims tested, for each task and length of pretraining. The frozen net's mean is the prediction (a z-test of the
 sampling gap, which has mean zero). The trained net's mean lies within two per cent of the prediction in gradient energy
 and displacement, and within 1.5 points in test error, at the stated width (the drift is a bias of order `m^{-1/2}`, so a
-z-test against infinite width would reject a true theory).
+z-test against infinite width would reject a true theory). How small a gap each z-test could have seen is in the record; whether
+pretraining makes the predicted difference, net by net, is tested in `pretraining_stage`.
+
+All claims of one task are made of the same nets, and all nets see one draw of the data: errors are those over nets, and the verdicts
+are not independent of each other. The frozen mean itself has a bias `∝ 1/m`, below what eight nets can see at these widths.
 """
 
 from __future__ import annotations
@@ -40,7 +44,8 @@ class Config:
     seeds : int ≥ 2
         Nets for each arm.
     dtype : "float64" or "float32"
-        Of the trained nets; the quick profile takes the second, whose error is far below the spread between nets.
+        Of the trained nets; the quick profile takes the second, whose error is far below the spread between nets in all
+        that is compared (not in a target loss near zero).
     """
 
     arms: tuple[Arm, ...]

@@ -82,7 +82,7 @@ def recorded(
     """
     cache = cache or Cache()
     for place in (folder, cache.folder):
-        _check_writable(place)
+        check_writable(place)
     results = module.run(config, cache, **options)
     record = {
         "schema": SCHEMA,
@@ -99,7 +99,8 @@ def recorded(
     return record
 
 
-def _check_writable(folder: Path) -> None:
+def check_writable(folder: Path) -> None:
+    """Make `folder`; `InvalidInput` if that fails, or nothing can be written to it."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -15,7 +15,7 @@ from sim.records import Cache
 from sim.tasks import Task, problem_of
 from sim.training import simulate_stages
 from theory.outcome import TransferOutcome
-from theory.predict import predict
+from theory.predict import predict_stages
 from theory.problem import Schedule
 
 
@@ -42,7 +42,7 @@ class NetSpec:
 @lru_cache(maxsize=64)
 def predictions(task: Task, source_steps: tuple[int, ...], target_steps: int) -> tuple[TransferOutcome, ...]:
     """The infinite-width outcome for each length of pretraining."""
-    return tuple(predict(problem_of(task), Schedule(k, target_steps)) for k in source_steps)
+    return tuple(predict_stages(problem_of(task), Schedule(target_steps=target_steps), source_steps))
 
 
 def replicates(specs: Sequence[NetSpec], cache: Cache, label: str) -> Iterator[dict[str, Any]]:

@@ -1,6 +1,7 @@
 """The width law: how fast each gap of the ladder closes as the net grows.
 
-Claims tested. The sampling gap (frozen kernel − infinite width) has mean zero and spread `∝ m^{-1/2}`. The drift (trained
+Claims tested. The sampling gap (frozen kernel − infinite width) has spread `∝ m^{-1/2}`; its mean is zero to that order (a bias
+`∝ 1/m` is left, as for any function of a noisy matrix, which is why the spread is taken round the mean). The drift (trained
 net − its own frozen kernel) has two parts. Its mean over nets is a bias `∝ m^{-1/2}` for ReLU (a neuron that a sample switches
 off no longer feels that sample, so flips do not balance), not the `1/m` of smooth activations. Round this mean
 it fluctuates from net to net like `m^{-3/4}`: a move of `δ ∝ m^{-1/2}` changes the outputs to second order through the share
@@ -15,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from sim.estimate import Estimate, bias_and_spread, estimate, fit_exponent, root_mean_square
+from sim.estimate import Estimate, bias_and_spread, estimate, fit_exponent, standard_deviation
 from sim.experiments.arms import task_label
 from sim.experiments.claims import Claim, exponent_claim
 from sim.experiments.replicates import NetSpec, predictions, replicates, widths_by_seed
@@ -27,9 +28,9 @@ NAME = "width_law"
 TITLE = "How fast the sampling gap and the drift close with width"
 
 GAPS = {
-    ("displacement", "sampling", "spread"): ("sampling gap of the displacement, root mean square over nets", -0.5),
+    ("displacement", "sampling", "spread"): ("sampling gap of the displacement, standard deviation over nets", -0.5),
     ("displacement", "drift", "bias"): ("drift of the displacement, mean over nets", -0.5),
-    ("test_outputs", "sampling", "spread"): ("sampling gap of the test outputs, root mean square over nets", -0.5),
+    ("test_outputs", "sampling", "spread"): ("sampling gap of the test outputs, spread over nets", -0.5),
     ("test_outputs", "drift", "bias"): ("drift of the test outputs, length of its mean over nets", -0.5),
     ("test_outputs", "drift", "spread"): ("drift of the test outputs, fluctuation round its mean", -0.75),
 }
@@ -103,12 +104,9 @@ def _size(stages: Sequence[dict[str, Any]], quantity: str, gap: str, part: str, 
     """Relative size of one part of one gap at one width."""
     if quantity == "test_outputs":
         vectors = np.array([s["test_output_gap"][gap] for s in stages])
-        if gap == "sampling":
-            # Known to have mean zero: the root mean square is then the sharper estimate of its spread.
-            return root_mean_square(np.linalg.norm(vectors, axis=1).tolist())
         return bias_and_spread(vectors)[0 if part == "bias" else 1]
     reference = predicted.scalars()[quantity]
     assert reference is not None
     upper, lower = ("trained", "frozen") if gap == "drift" else ("frozen", None)
     gaps = [(s[upper][quantity] - (s[lower][quantity] if lower else reference)) / reference for s in stages]
-    return estimate(gaps) if part == "bias" else root_mean_square(gaps)
+    return estimate(gaps) if part == "bias" else standard_deviation(gaps)

@@ -95,7 +95,7 @@ def test_reading_of_a_curved_model(curvature):
 
 def test_valid_to_stops_at_the_first_failure():
     def reading(step, valid):
-        return Reading(step=step, deviation=0.0, stretch=0.0, valid=valid)
+        return Reading(step=step, deviation=0.0, stretch=0.0, detour=0.0, valid=valid)
 
     assert valid_to([reading(4, True), reading(1, True), reading(2, True), reading(3, False)]) == 2
     assert valid_to([reading(1, False), reading(2, True)]) == 0
@@ -119,3 +119,27 @@ def test_bad_input(tiny, small_images):
         descend(net, x, y[:, 0], lr, 3)
     with pytest.raises(TrainingDiverged, match=r"the loss is (nan|inf) after \d+ steps"):
         descend(net, x, 1e200 * y, 1e200, 50)
+
+
+class SlowMode(nn.Module):
+    """Outputs `10 w₁` and `w₂ + 20 w₁²`: what the kernel does not see lies in its slow mode."""
+
+    def __init__(self):
+        super().__init__()
+        self.fast, self.slow = nn.Parameter(torch.zeros(1, dtype=torch.float64)), nn.Parameter(torch.zeros(1, dtype=torch.float64))
+
+    def forward(self, x):
+        return x[:, :1] * 10 * self.fast + x[:, 1:] * (self.slow + 20 * self.fast**2)
+
+
+def test_a_small_deviation_in_a_slow_mode_is_not_read_as_valid():
+    """It is a fifth of the outputs and orthogonal to the way gone, yet the weights end more than twice as far as predicted."""
+    model, x, y = SlowMode().eval(), torch.eye(2, dtype=torch.float64), np.array([[1.0], [0.0]])
+    K = np.diag([100.0, 1.0])
+    lr = 0.5 / 100
+    predicted, measured = predict(K, np.zeros((2, 1)), y, lr, 1000), descend(model, x, y, lr, 1000)
+    assert measured.displacement[-1] / predicted.displacement[-1] > 2
+    (reading,) = validity(model, x, K, y, lr, [1000])
+    assert reading.deviation**2 < 0.05
+    assert abs(reading.stretch) < 1e-9
+    assert not reading.valid

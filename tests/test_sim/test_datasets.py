@@ -1,6 +1,7 @@
 """Files of users: what is sound is read, and whatever is not is explained."""
 
 import io
+import os
 import zipfile
 
 import numpy as np
@@ -51,7 +52,7 @@ def table(text):
     ("name", "make", "message"),
     [
         ("gone.npz", lambda path: None, "cannot read .*gone.npz.*No such file"),
-        ("folder.npz", lambda path: path.mkdir(), "folder.npz"),
+        ("folder.npz", lambda path: path.mkdir(), "it is a folder or a device"),
         ("text.npz", table("hello"), "not a readable .npz"),
         ("empty.npz", table(""), "not a readable .npz"),
         ("other.npz", lambda path: np.savez(path, a=X, y=y), r"has arrays \['a', 'y'\]; X and y are needed"),
@@ -61,6 +62,9 @@ def table(text):
         ("no-label.csv", table("a,b\n1,2\n"), "has no column 'y'; its columns are a, b"),
         ("words.csv", table("a,y\nred,1\n"), "column 'a' .* numbers are allowed"),
         ("empty.csv", table(""), "not a readable csv"),
+        ("header.csv", table("a,y\n"), "has no rows"),
+        ("twice.csv", table("y,y,a\n1,2,3\n"), "has two columns 'y'"),
+        ("pipe.npz", os.mkfifo, "it is a folder or a device"),
         ("binary.csv", lambda path: path.write_bytes(bytes(range(256)) * 8), "binary.csv"),
         ("text.parquet", table("hello"), "not a readable parquet"),
         ("data.txt", table("1 2 3"), r"a file ending in '.txt'; .npz, .csv, .parquet files or one of digits"),

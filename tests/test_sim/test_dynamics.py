@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from threadpoolctl import threadpool_info, threadpool_limits
 
 import ptoq
 from sim.dynamics import MEMORY_MODES, BlockedNet, workers
+from sim.frozen import frozen_gram
 from sim.networks import initial_net
 from sim.tasks import SphereTask
 from sim.training import simulate, simulate_stages
@@ -169,8 +171,11 @@ def test_a_diverging_run_is_refused_and_if_allowed_marked_or_stopped():
     with np.errstate(over="ignore", invalid="ignore"):
         few = simulate(problem, ptoq.Schedule(1, 2, target_lr=100.0, allow_unstable=True), width=64)
         assert not few.stable
-        with pytest.raises(UnstableStep, match="the outputs overflowed at step"):
+        with pytest.raises(UnstableStep, match="target_lr = 1e\\+06 overflows float64 within 10000 steps"):
             simulate(problem, ptoq.Schedule(1, 10_000, target_lr=1e6, allow_unstable=True), width=64)
+        W, a, X, y = case()
+        with pytest.raises(UnstableStep, match="the outputs overflowed at step"):
+            BlockedNet(W, a, map).descend(X, y, lr=1e6, steps=10_000)
 
 
 @pytest.mark.parametrize(
@@ -204,3 +209,34 @@ def test_source_steps_must_ascend(steps):
     problem = SphereTask(n_source=5, n_target=5, n_test=5).problem()
     with pytest.raises(InvalidInput, match="source_steps"):
         simulate_stages(problem, ptoq.Schedule(target_steps=1), steps, width=64)
+
+
+def test_overlapping_workers_leave_blas_as_it_was():
+    """The limit belongs to the process: the last one to leave lifts it, whoever entered first."""
+
+    def blas():
+        return {p["num_threads"] for p in threadpool_info() if p["user_api"] == "blas"}
+
+    with threadpool_limits(2, user_api="blas"):
+        first, second = workers(1), workers(1)
+        first.__enter__()
+        second.__enter__()
+        first.__exit__(None, None, None)
+        inside = blas()
+        second.__exit__(None, None, None)
+        after = blas()
+    assert inside == {1}
+    assert after == {2}
+
+
+def test_a_step_size_that_only_the_nets_own_kernel_refuses_is_refused_before_training():
+    problem = SphereTask(n_source=20, n_target=10, n_test=15).problem()
+    largest = np.linalg.eigvalsh(ptoq.relu_gram(problem.source[0]))[-1]
+    nets = (initial_net(16, 16, 1, seed=seed) for seed in range(20))
+    own = [np.linalg.eigvalsh(frozen_gram(problem, W, a).source)[-1] for W, a in nets]
+    seed = int(np.argmax(own))
+    assert own[seed] > 1.1 * largest
+    steps = []
+    with pytest.raises(UnstableStep, match="has no limit to train to"):
+        simulate(problem, ptoq.Schedule(None, 50, source_lr=1.95 / largest), width=16, seed=seed, progress=steps.append)
+    assert not steps

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sim.estimate import Estimate, bias_and_spread, estimate, fit_exponent, root_mean_square
+from sim.estimate import Estimate, bias_and_spread, estimate, fit_exponent, standard_deviation
 from tests.helpers import assert_exact
 from theory.errors import InvalidInput
 
@@ -33,13 +33,13 @@ def test_detectable_is_where_z_meets_its_limit():
     assert abs(Estimate(e.detectable, 0.3, 8).z(0.0) - 4.5) < 1e-6
 
 
-def test_root_mean_square_against_its_exact_spread():
-    """For Gaussian draws the root mean square has relative standard error 1/√(2n)."""
+def test_standard_deviation_against_its_exact_spread():
+    """For Gaussian draws the standard deviation has relative standard error 1/√(2(n − 1))."""
     rng = np.random.default_rng(0)
-    values = [root_mean_square(rng.standard_normal(50)) for _ in range(400)]
+    values = [standard_deviation(3 + rng.standard_normal(50)) for _ in range(400)]
     scatter = np.std([v.mean for v in values])
     claimed = math.sqrt(np.mean([v.standard_error**2 for v in values]))
-    assert abs(scatter / 0.1 - 1) < 4.5 / math.sqrt(2 * 400)
+    assert abs(scatter * math.sqrt(98) - 1) < 4.5 / math.sqrt(2 * 400)
     assert abs(claimed / scatter - 1) < 0.2
 
 
@@ -67,6 +67,17 @@ def test_a_power_law_is_recovered(slope, prefactor):
     assert abs(fit.standard_error - 0.01 / math.sqrt(10) / math.log(4)) < 1e-12
 
 
+def test_a_true_exponent_is_refused_as_rarely_as_promised():
+    """Errors estimated from eight runs: 3,000 fits of a true law stay within 4.5, and within 3 as often as a normal variable."""
+    rng = np.random.default_rng(0)
+    widths = [2**e for e in range(9, 15)]
+    z = np.array(
+        [fit_exponent(widths, [estimate(m**-0.5 * (1 + 0.3 * rng.standard_normal(8))) for m in widths]).z(-0.5) for _ in range(3000)]
+    )
+    assert np.abs(z).max() < 4.5
+    assert np.mean(np.abs(z) > 3) < 0.0027 + 4.5 * math.sqrt(0.0027 / 3000)
+
+
 def test_a_curved_law_widens_the_standard_error():
     widths = [64, 256, 1024, 4096, 16384]
     values = [Estimate(m**-0.5 * (1 + 50 / m), 1e-4 * m**-0.5, 8) for m in widths]
@@ -79,7 +90,7 @@ def test_a_curved_law_widens_the_standard_error():
     ("call", "message"),
     [
         (lambda: estimate([1.0]), "1 runs were given; at least 2"),
-        (lambda: root_mean_square([]), "0 runs were given"),
+        (lambda: standard_deviation([1.0, 2.0]), "2 runs were given; at least 3"),
         (lambda: bias_and_spread(np.ones((2, 3))), "2 runs were given; at least 3"),
         (lambda: fit_exponent([1, 2, 3], [Estimate(1, 1, 2)] * 3), "3 widths were given; a rate needs at least 4"),
         (lambda: fit_exponent([1, 2, 3, 4], [Estimate(0, 1, 2)] * 4), "zero or has no spread"),

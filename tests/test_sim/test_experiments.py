@@ -95,10 +95,11 @@ def test_claims_hold_fail_and_abstain():
     assert (z(1.3), z(1.6), z(0.4)) == ("held", "failed", "failed")
     gap = lambda mean: gap_claim("c", "w", "", Estimate(mean, 0.001, 8), 2.0, 0.02).verdict  # noqa: E731
     assert (gap(2.03), gap(2.05), gap(1.95)) == ("held", "failed", "failed")
-    fit = Exponent(-0.5, 0.02, 1.0, 1.0)
+    fit = Exponent(-0.5, 0.02, 1.0, 1.0, 40.0)
     assert exponent_claim("c", "w", fit, -0.5).verdict == "held"
     assert exponent_claim("c", "w", fit, -0.75).verdict == "failed"
     assert exponent_claim("c", "w", replace(fit, standard_error=0.2), -0.5).verdict == "undecided"
+    assert exponent_claim("c", "w", replace(fit, standard_error=0.06), -0.5).verdict == "undecided"  # fits -0.75 as well
     assert exponent_claim("c", "w", None, -0.5).verdict == "undecided"
     sign = lambda mean, predicted: sign_claim("c", "w", "", Estimate(mean, 0.1, 1000), predicted).verdict  # noqa: E731
     assert (sign(1.0, 0.5), sign(1.0, -0.5), sign(0.1, 0.5), sign(-1.0, -0.5)) == ("held", "failed", "undecided", "held")

@@ -47,6 +47,7 @@ def test_scale_and_outputs_leave_the_directions_as_they_were():
     assert_exact(initial_net(64, 4, 1, init_scale=2.0, seed=3)[0], 2 * W, ulps=0)
     assert_exact(initial_net(64, 4, 8, seed=3)[0], W, ulps=0)
     assert not np.array_equal(initial_net(64, 4, 1, seed=4)[0], W)
+    assert not np.isin(initial_net(128, 4, 1, seed=3)[0], W).any()  # nets of two widths share no neuron
 
 
 @pytest.mark.parametrize(
