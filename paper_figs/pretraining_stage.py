@@ -45,7 +45,7 @@ def draw(record: dict[str, Any], folder: Path) -> list[Path]:
             if column == 0:
                 spot.set_ylabel(words)
             rows += rung_rows(here)
-        axes[0, column].set_title(task.replace(", ", "\n", 1))
+        axes[0, column].set_title(task.replace(", ", "\n", 1), pad=14)
         steps_axis(axes[-1, column], steps[-1])
     legend_of_rungs(figure, axes[0, 0], len(record["seeds"]))
     return save(figure, rows, folder, NAME)
