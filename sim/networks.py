@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from numbers import Real
 
 import numpy as np
 
@@ -43,7 +44,7 @@ def initial_net(
         For a width that does not fit (`check_width`) or an `init_scale` that is not positive and finite.
     """
     check_width(width, n_outputs, antisymmetric)
-    if not 0 < init_scale < math.inf:
+    if not isinstance(init_scale, Real) or not 0 < init_scale < math.inf:
         raise InvalidInput(f"init_scale is {init_scale!r}; a finite number above 0 is allowed")
     independent = width // 2 if antisymmetric else width
     # Weights and signs have streams of their own: more outputs leave the first layer as it is. The width is part of the key:

@@ -58,10 +58,12 @@ class SphereTask:
 
     def __post_init__(self) -> None:
         check_count("dimension", self.dimension, 3)
+        check_count("seed", self.seed, 0)
         for name in ("n_source", "n_target", "n_test"):
             check_count(name, getattr(self, name), 1)
         for name, low, high in (("input_similarity", 0, 1), ("label_similarity", -1, 1), ("label_noise", 0, math.inf)):
-            if not low <= getattr(self, name) <= high or math.isinf(getattr(self, name)):
+            value = getattr(self, name)
+            if not isinstance(value, (int, float)) or not low <= value <= high or math.isinf(value):
                 raise InvalidInput(f"{name} is {getattr(self, name)!r}; a finite number in [{low}, {high}] is allowed")
         if self.teacher not in _TEACHERS:
             raise InvalidInput(f"teacher is {self.teacher!r}; one of {', '.join(map(repr, _TEACHERS))} is allowed")
@@ -119,9 +121,10 @@ class DigitsTask:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        check_count("seed", self.seed, 0)
         if self.labels not in ("parity", "classes"):
             raise InvalidInput(f"labels is {self.labels!r}; 'parity' or 'classes' is allowed")
-        if not 0 <= self.label_noise <= 1:
+        if not isinstance(self.label_noise, (int, float)) or not 0 <= self.label_noise <= 1:
             raise InvalidInput(f"label_noise is {self.label_noise!r}; a number in [0, 1] is allowed")
         for name in ("n_source", "n_target", "n_test"):
             check_count(name, getattr(self, name), 1)

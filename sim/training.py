@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from numbers import Real
 
 import numpy as np
 import psutil
@@ -131,7 +132,7 @@ def simulate_stages(
     check_width(width, problem.n_outputs, antisymmetric)
     if dtype not in DTYPES:
         raise InvalidInput(f"dtype is {dtype!r}; one of {', '.join(map(repr, DTYPES))} is allowed")
-    if not 0 < rtol < 1:
+    if not isinstance(rtol, Real) or not 0 < rtol < 1:
         raise InvalidInput(f"rtol is {rtol!r}; a number between 0 and 1 is allowed")
     if whole(max_steps, "max_steps") < 1:
         raise InvalidInput(f"max_steps is {max_steps!r}; at least 1 is allowed")
@@ -140,6 +141,7 @@ def simulate_stages(
     seed = whole(seed, "seed")
     _check_ascending(source_steps)
     problem = _on_host(problem)
+    _check_memory(width, problem)
     assert problem.source is not None
     P, Q = GramSpectrum.of(relu_gram(problem.source[0])), GramSpectrum.of(relu_gram(problem.target[0]))
     schedule = schedule.with_rates(P, Q)
@@ -169,6 +171,17 @@ class _Settings:
     threads: int | None
     progress: Callable[[int], object] | None
     stable: bool
+
+
+def _check_memory(width: int, problem: TransferProblem) -> None:
+    """Refuse a net whose weights alone do not fit: `W(0)`, the net trained on the source, its fork and that one's start."""
+    need = 8 * width * (4 * problem.target[0].shape[1] + 2 * problem.n_outputs)
+    available = psutil.virtual_memory().available
+    if need > available:
+        raise InvalidInput(
+            f"width is {width}: its weights take about {need / 2**30:.1f} GiB; {available / 2**30:.1f} GiB are free, enough for a width of "
+            f"about {width * available // need}"
+        )
 
 
 def _check_ascending(source_steps: Sequence[int | None]) -> None:

@@ -35,6 +35,9 @@ def pretraining_curves(
     InvalidInput, UnstableStep
         As for `predict`.
     """
+    if not isinstance(problem, TransferProblem) or not isinstance(schedule, Schedule | None):
+        given = f"{type(problem).__name__} and {type(schedule).__name__}"
+        raise InvalidInput(f"{given} were given; a TransferProblem and a Schedule are allowed")
     vectors(problem)
     assert problem.source is not None
     schedule = schedule or Schedule()

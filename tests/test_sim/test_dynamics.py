@@ -191,6 +191,9 @@ def test_a_diverging_run_is_refused_and_if_allowed_marked_or_stopped():
         ({"threads": 0}, "threads is 0"),
         ({"memory": "disk"}, "memory is 'disk'"),
         ({"init_scale": -1.0}, "init_scale is -1.0"),
+        ({"init_scale": "large"}, "init_scale is 'large'"),
+        ({"rtol": None}, "rtol is None"),
+        ({"width": 2**45}, r"width is 35184372088832: its weights take about .* GiB; .* are free, enough for a width of about"),
     ],
 )
 def test_bad_options_are_named_with_what_is_allowed(options, message):

@@ -38,6 +38,8 @@ def test_without_test_points_there_is_no_test_curve_and_coupled_blocks_are_refus
     H = GramBlocks(source=np.eye(20), target=np.eye(10), target_source=np.zeros((10, 20)))
     with pytest.raises(InvalidInput, match="has 10 rows and the target 5 points"):
         pretraining_curves(problem, gram=H)
+    with pytest.raises(InvalidInput, match="int and int were given"):
+        pretraining_curves(5, 3)
 
 
 def test_noise_on_source_labels_brings_the_turn_forward():

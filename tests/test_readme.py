@@ -1,0 +1,75 @@
+"""The README keeps its word: its Python runs, its commands exist, its files are there, its numbers are those of the records."""
+
+import json
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+import ptoq
+from paper_figs.figures import REFERENCE, modules
+from sim import verdicts
+from sim.records import read_record
+
+ROOT = Path(__file__).resolve().parents[1]
+TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
+COMMANDS = [line.split("#")[0].strip() for block in re.findall(r"```sh\n(.*?)```", TEXT, re.S) for line in block.splitlines()]
+COMMANDS += re.findall(r"`(ptoq [^`|]+)`", TEXT)
+
+
+def records():
+    return [read_record(path) for folder in REFERENCE for path in sorted(folder.glob("*.json"))]
+
+
+def test_the_python_runs(capsys):
+    (code,) = re.findall(r"```python\n(.*?)```", TEXT, re.S)
+    exec(compile(code.replace("width=8192", "width=256"), "README.md", "exec"), {})
+    out = capsys.readouterr().out.splitlines()
+    assert len(out) == 3
+    assert all(0 < abs(float(number)) < 100 for number in out[0].split())
+
+
+@pytest.mark.parametrize("command", sorted({c for c in COMMANDS if c.startswith("ptoq ")}))
+def test_every_command_is_one(command, capsys):
+    """Parsed with --help at the end: an unknown command, option or value is refused before that."""
+    words = shlex.split(command)[1:]
+    with pytest.raises(SystemExit) as stop:
+        ptoq.main([*words, "--help"])
+    assert stop.value.code == 0
+    if words[:2] == ["theory", "show"]:
+        from theory import registry
+
+        assert words[2] in registry.names()
+    if words[0] == "figures" and len(words) > 1:
+        assert words[1] in modules()
+
+
+def test_every_file_is_there():
+    for target in re.findall(r"\]\(([^)#]+)\)", TEXT):
+        assert target.startswith("https://") or (ROOT / target).exists(), target
+
+
+def test_the_counts_are_those_of_the_records():
+    counts = verdicts.counts(verdicts.claims_of(records()))
+    assert f"{sum(counts.values())} claims, of which {counts['held']} held, none failed and\n{counts['undecided']} were undecided" in TEXT
+    assert counts["failed"] == 0
+
+
+def test_the_numbers_are_those_of_the_records():
+    by_name = {r["experiment"]: r for r in records()}
+    cells = by_name["ladder"]["results"]["cells"]
+    for quantity, form in (("displacement", "{:.2f}"), ("gradient_energy", "{:.1f}")):
+        (cell,) = (c for c in cells if c["quantity"] == quantity and "parity" in c["task"] and c["source_steps"] == 500)
+        mean, error, predicted = (form.format(v) for v in (cell["trained"]["mean"], cell["trained"]["standard_error"], cell["predicted"]))
+        assert f"{mean} ± {error} for {predicted}" in TEXT
+    fits = {(f["task"][:6], f["quantity"], f["gap"], f["part"]): f["fit"] for f in by_name["width_law"]["results"]["fits"]}
+    for task in ("digits", "sphere"):
+        for part, form in (("bias", "{:.2f}"), ("spread", "{:.3f}")):
+            fit = fits[task, "test_outputs", "drift", part]
+            assert f"{form.format(fit['slope'])} ± {form.format(fit['standard_error'])}".replace("-", "−") in TEXT
+    for summary in by_name["sample_size"]["results"]["summary"]:
+        if summary["n_train"] == 600:
+            accuracy = summary["test_accuracy"]
+            assert f"{100 * accuracy['mean']:.1f} ± {100 * accuracy['standard_error']:.1f} %" in TEXT
+    assert json.dumps(by_name["kernel_prediction"]["results"]["summary"][0]["valid_to"]) == "[5, 24, 8]"
