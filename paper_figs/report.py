@@ -11,7 +11,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from paper_figs.figures import modules
 from sim import verdicts
 from sim.estimate import Z_LIMIT
-from sim.records import write_text
+from sim.files import write_atomically
 
 
 def write_report(
@@ -62,7 +62,7 @@ def write_report(
         records=records,
         z_limit=Z_LIMIT,
     )
-    write_text(path, page)
+    write_atomically(path, page.encode())
 
 
 def _cells(claim: dict[str, Any]) -> dict[str, Any]:

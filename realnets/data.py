@@ -25,8 +25,8 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from realnets.files import write_atomically
 from sim.datasets import mnist_images
+from sim.files import write_atomically
 from sim.records import Cache
 from sim.rng import generator
 from theory.errors import InvalidInput

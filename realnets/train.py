@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from realnets.batchnorm import POLICIES, prepare, set_training
-from realnets.files import write_atomically
+from sim.files import write_atomically
 from sim.rng import generator
 from theory.errors import InvalidInput, NotConverged
 

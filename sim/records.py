@@ -13,7 +13,6 @@ import logging
 import os
 import platform
 import subprocess
-import tempfile
 from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
@@ -22,6 +21,7 @@ from typing import Any
 import numpy as np
 import platformdirs
 
+from sim.files import write_atomically
 from theory.errors import InvalidInput
 
 SCHEMA = 1
@@ -31,7 +31,7 @@ _log = logging.getLogger(__name__)
 _ROOT = Path(__file__).resolve().parent.parent
 
 # The code a replicate's numbers depend on: all that sim/experiments/replicates.py imports, directly or not, but this
-# module, which only stores them. A test holds the list against the imports.
+# module and sim/files.py, which only store them. A test holds the list against the imports.
 COMPUTING = [
     "theory/__init__.py",
     "theory/arrays.py",
@@ -60,23 +60,7 @@ COMPUTING = [
 
 def write_json(path: Path, content: Any) -> None:
     """Write `content` to `path` as JSON, whole or not at all."""
-    write_text(path, json.dumps(content, indent=1, allow_nan=False, ensure_ascii=False) + "\n")
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write `text` to `path`, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+    write_atomically(path, (json.dumps(content, indent=1, allow_nan=False, ensure_ascii=False) + "\n").encode())
 
 
 def read_record(path: Path) -> dict[str, Any]:
