@@ -20,7 +20,7 @@ from theory.numeric.gram import relu_gram
 from theory.numeric.spectrum import GramSpectrum
 from theory.outcome import Trajectory, TransferOutcome
 from theory.predict import predict_stages, test_scores, vectors
-from theory.problem import Schedule, TransferProblem, whole
+from theory.problem import Schedule, TransferProblem, check_kinds, whole
 
 DTYPES = ("float64", "float32")
 
@@ -125,9 +125,7 @@ def simulate_stages(
     Other parameters, results and errors are those of `simulate`.
     """
     resolve_backend(backend)
-    if not isinstance(problem, TransferProblem) or not isinstance(schedule, Schedule):
-        given = f"{type(problem).__name__} and {type(schedule).__name__}"
-        raise InvalidInput(f"{given} were given; a TransferProblem and a Schedule are allowed")
+    check_kinds(problem, schedule)
     vectors(problem)
     check_width(width, problem.n_outputs, antisymmetric)
     if dtype not in DTYPES:

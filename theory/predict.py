@@ -136,10 +136,9 @@ def predict_stages(
         raise InvalidInput(f"schedule is {schedule!r}; a Schedule or None is allowed")
     if not isinstance(gram, GramBlocks | None):
         raise InvalidInput(f"gram is a {type(gram).__name__}; GramBlocks or None is allowed")
-    if problem.source is None:
+    if gram is None or problem.source is None:
         vectors(problem)
     if gram is None:
-        vectors(problem)
         if kernel == "relu":
             kernel = relu_gram
         if not callable(kernel):

@@ -8,7 +8,7 @@ from theory.numeric.gram import relu_gram
 from theory.numeric.spectrum import GramSpectrum, integral_filter
 from theory.numeric.turning import PretrainingCurve
 from theory.predict import GramBlocks, vectors
-from theory.problem import Schedule, TransferProblem
+from theory.problem import Schedule, TransferProblem, check_kinds
 
 
 def pretraining_curves(
@@ -35,12 +35,10 @@ def pretraining_curves(
     InvalidInput, UnstableStep
         As for `predict`.
     """
-    if not isinstance(problem, TransferProblem) or not isinstance(schedule, Schedule | None):
-        given = f"{type(problem).__name__} and {type(schedule).__name__}"
-        raise InvalidInput(f"{given} were given; a TransferProblem and a Schedule are allowed")
+    schedule = Schedule() if schedule is None else schedule
+    check_kinds(problem, schedule)
     vectors(problem)
     assert problem.source is not None
-    schedule = schedule or Schedule()
     gram = gram or GramBlocks.of(problem, relu_gram)
     if gram.target.shape[0] != problem.target[0].shape[0]:
         raise InvalidInput(

@@ -227,6 +227,13 @@ class Schedule:
         return replace(self, source_lr=source_lr, target_lr=rate(self.target_lr, target))
 
 
+def check_kinds(problem: Any, schedule: Any) -> None:
+    """Raise `InvalidInput` unless the two are what their names say."""
+    if not isinstance(problem, TransferProblem) or not isinstance(schedule, Schedule):
+        given = f"{type(problem).__name__} and {type(schedule).__name__}"
+        raise InvalidInput(f"{given} were given; a TransferProblem and a Schedule are allowed")
+
+
 def rate(lr: float | None, spectrum: GramSpectrum) -> float:
     """`lr` itself, or `1/λ_max` when it is `None` (1 for a zero matrix, where no step moves anything)."""
     if lr is not None:

@@ -46,6 +46,25 @@ class Arm:
         return task_label(self.task)
 
 
+@dataclass(frozen=True, kw_only=True)
+class ArmsConfig:
+    """Settings of an experiment made of arms; each adds its profiles.
+
+    Parameters
+    ----------
+    arms : tuple of Arm
+    seeds : int ≥ 2
+        Nets for each arm.
+    dtype : "float64" or "float32"
+        Of the trained nets; the quick profile takes the second, whose error is far below the spread between nets in all
+        that is compared (not in a target loss near zero).
+    """
+
+    arms: tuple[Arm, ...]
+    seeds: int = 8
+    dtype: str = "float64"
+
+
 def task_label(task: SphereTask | DigitsTask) -> str:
     """A task in words: its data, its labels, and the share of noise if that is not the default."""
     if isinstance(task, SphereTask):

@@ -13,10 +13,9 @@ are not independent of each other. The frozen mean itself has a bias `∝ 1/m`, 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
-from sim.experiments.arms import QUANTITIES, Arm, Cell, curve, measure
+from sim.experiments.arms import QUANTITIES, Arm, ArmsConfig, Cell, curve, measure
 from sim.experiments.claims import Claim, gap_claim, z_claim
 from sim.records import Cache
 from sim.tasks import DigitsTask, SphereTask
@@ -34,23 +33,8 @@ ERROR_POINTS = 0.015
 """Distance of the trained mean's test error rate from the prediction that is claimed."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Config:
-    """Settings of the experiment.
-
-    Parameters
-    ----------
-    arms : tuple of Arm
-    seeds : int ≥ 2
-        Nets for each arm.
-    dtype : "float64" or "float32"
-        Of the trained nets; the quick profile takes the second, whose error is far below the spread between nets in all
-        that is compared (not in a target loss near zero).
-    """
-
-    arms: tuple[Arm, ...]
-    seeds: int = 8
-    dtype: str = "float64"
+class Config(ArmsConfig):
+    """Settings of the experiment: its arms, by profile."""
 
     @classmethod
     def profile(cls, name: str) -> Config:

@@ -12,11 +12,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from sim.estimate import Estimate, estimate
-from sim.experiments.arms import QUANTITIES, Arm, Cell, curve, measure
+from sim.experiments.arms import QUANTITIES, Arm, ArmsConfig, Cell, curve, measure
 from sim.experiments.claims import Claim, gap_claim, sign_claim, z_claim
 from sim.records import Cache
 from sim.tasks import DigitsTask, SphereTask, problem_of
@@ -36,23 +35,8 @@ TURN_AGREEMENT = math.log(1.1)
 """Distance of the trained net's turn from the predicted one that is claimed, in the logarithm of steps."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Config:
-    """Settings of the experiment.
-
-    Parameters
-    ----------
-    arms : tuple of Arm
-    seeds : int ≥ 2
-        Nets for each arm.
-    dtype : "float64" or "float32"
-        Of the trained nets; the quick profile takes the second, whose error is far below the spread between nets in all
-        that is compared (not in a target loss near zero).
-    """
-
-    arms: tuple[Arm, ...]
-    seeds: int = 8
-    dtype: str = "float64"
+class Config(ArmsConfig):
+    """Settings of the experiment: its arms, by profile."""
 
     @classmethod
     def profile(cls, name: str) -> Config:
