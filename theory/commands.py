@@ -134,7 +134,7 @@ def _show_derivation(entry: Entry, chain: Chain) -> None:
         print("\n" + _wrapped(f"{step.rule}  [{_method(step)}]", f"  {number:>2}. ", hanging=6))
         if step.opens:
             print(_pretty(step.left))
-        print(_pretty(step.right, "      = "))
+        print(_pretty(step.right, f"      {step.relation} "))
     for name, result in chain.results.items():
         print(f"\n  Result, {name}:\n{_pretty(result)}")
 
@@ -177,7 +177,15 @@ def _as_dictionary(entry: Entry, chain: Chain) -> dict[str, Any]:
         "title": entry.title,
         "statement": entry.statement,
         "derivation": [
-            {"rule": s.rule, "left": str(s.left), "right": str(s.right), "method": s.method, "continues": not s.opens} for s in chain.steps
+            {
+                "rule": s.rule,
+                "left": str(s.left),
+                "relation": s.relation,
+                "right": str(s.right),
+                "method": s.method,
+                "continues": not s.opens,
+            }
+            for s in chain.steps
         ],
         "where": {str(symbol): str(value) for symbol, value in chain.where.items()},
         "results": {name: str(result) for name, result in chain.results.items()},

@@ -29,12 +29,15 @@ zero; `simplify`: it simplifies to zero; `evaluate`: integrals, sums, limits and
 shown symbolically, only checked at 50 digits.
 """
 
+Relation = Literal["=", "≤"]
+"""What a step says of its two sides. For `≤`, methods apply to right less left, which must come out as visibly not negative."""
+
 EvidenceKind = Literal["exact", "monte-carlo", "rate", "frequency", "none"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Step:
-    """One equality of a derivation.
+    """One equality of a derivation, or one inequality.
 
     Attributes
     ----------
@@ -43,9 +46,11 @@ class Step:
     left, right : expressions
         The two sides.
     method : Method
-        How the equality is shown; every step is also evaluated at 50 digits.
+        How it is shown; every step is also evaluated at 50 digits.
     opens : bool
-        Whether this step starts a new line of equalities; otherwise `left` is the step before's `right`.
+        Whether this step starts a new line; otherwise `left` is the step before's `right`.
+    relation : "=" or "≤"
+        The latter between numbers only.
     """
 
     rule: str
@@ -53,11 +58,12 @@ class Step:
     right: Expression
     method: Method = "simplify"
     opens: bool = False
+    relation: Relation = "="
 
 
 @dataclass(frozen=True, kw_only=True)
 class Chain:
-    """A derivation: lines of equalities, the abbreviations they use, and the results they end in.
+    """A derivation: lines of equalities and inequalities, the abbreviations they use, and the results they end in.
 
     Attributes
     ----------

@@ -44,14 +44,16 @@ def _broken(step: Step, chain: Chain, seed: str) -> list[str]:
     messages = []
     try:
         if step.method != "numbers" and not shown(step, chain.where):
-            messages.append(f"not shown by {step.method!r}: {step.left} ≠ {step.right}")
+            messages.append(f"not shown by {step.method!r}: {step.left} {step.relation} {step.right}")
         for draw in range(_DRAWS):
             with mp.workdps(DIGITS + 15):
                 values = draw_values(step, chain, Random(f"{seed}/{draw}"))
-                gap, size = _distance(evaluate(step.left, values), evaluate(step.right, values))
+                left, right = evaluate(step.left, values), evaluate(step.right, values)
+                gap, size = _distance(left, right) if step.relation == "=" else (left - right, max(abs(left), abs(right)))
                 if not gap <= mp.mpf(10) ** -DIGITS * max(size, 1):
                     given = ", ".join(f"{s} = {mp.nstr(v, 6)}" for s, v in values.items() if s.is_commutative)
-                    messages.append(f"at 50 digits the sides differ by {mp.nstr(gap, 3)} ({given or 'random matrices'})")
+                    wrong = "the sides differ by" if step.relation == "=" else "the left side is larger by"
+                    messages.append(f"at 50 digits {wrong} {mp.nstr(gap, 3)} ({given or 'random matrices'})")
                     break
     except Exception as error:  # a fault may make a side meaningless; that is a finding, not a crash
         messages.append(f"cannot be evaluated: {type(error).__name__}: {error}")
@@ -72,8 +74,15 @@ _METHODS: dict[Method, Callable[[Expression], Expression]] = {
 
 
 def shown(step: Step, where: Mapping[Expression, Expression]) -> bool:
-    """Whether the step's method turns the difference of its sides into zero."""
-    return _vanishes(_written_out(step.left, where), _written_out(step.right, where), step.method)
+    """Whether the step's method turns the difference of its sides into zero; for `≤`, into what SymPy knows is not negative."""
+    left, right = _written_out(step.left, where), _written_out(step.right, where)
+    return _vanishes(left, right, step.method) if step.relation == "=" else _not_negative(right - left, step.method)
+
+
+@cache
+def _not_negative(difference: Expression, method: Method) -> bool:
+    left = _METHODS[method](difference)
+    return any(form(left).is_nonnegative is True for form in (lambda e: e, sp.factor))
 
 
 @cache

@@ -12,7 +12,7 @@ from typing import Any
 
 import sympy as sp
 
-from theory.formula import Expression, Method, Step
+from theory.formula import Expression, Method, Relation, Step
 
 Draw = Callable[[Random], Any]
 
@@ -106,12 +106,16 @@ def at(expr: Expression, symbol: Expression, value: Expression | int) -> Express
     return sp.Subs(expr, symbol, value)
 
 
-def line(first: Expression, *moves: tuple[str, Expression] | tuple[str, Expression, Method]) -> tuple[Step, ...]:
-    """The line of equalities `first = … = …`: each move names its rule and gives the next expression."""
+Move = tuple[str, Expression] | tuple[str, Expression, Method] | tuple[str, Expression, Method, Relation]
+
+
+def line(first: Expression, *moves: Move) -> tuple[Step, ...]:
+    """The line `first = … ≤ …`: each move names its rule and gives the next expression, then a method and `"≤"` where they differ."""
     steps: list[Step] = []
     left = first
     for number, move in enumerate(moves):
-        method: Method = move[2] if len(move) == 3 else "simplify"
-        steps.append(Step(rule=move[0], left=left, right=move[1], method=method, opens=number == 0))
+        method: Method = move[2] if len(move) > 2 else "simplify"
+        relation: Relation = move[3] if len(move) > 3 else "="
+        steps.append(Step(rule=move[0], left=left, right=move[1], method=method, opens=number == 0, relation=relation))
         left = move[1]
     return tuple(steps)
