@@ -17,7 +17,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 if TYPE_CHECKING:
     from sim.training import simulate
-    from theory.errors import InvalidInput, NotConverged, UnstableStep
+    from theory.average import average_case, phase_diagram
+    from theory.bounds.generalisation import GeneralisationBound, generalisation_bound
+    from theory.bounds.guarantee import Guarantee, guarantee, least_width
+    from theory.bounds.transfer import ErrorBounds, KernelErrors, error_bounds
+    from theory.certified.certificate import Certificate, certify
+    from theory.chain import ChainOutcome, Stage, predict_chain
+    from theory.errors import DoesNotApply, InvalidInput, NotConverged, UnstableStep
     from theory.numeric.gram import relu_gram
     from theory.numeric.stages import transformed_labels
     from theory.outcome import Trajectory, TransferOutcome
@@ -36,6 +42,25 @@ __all__ = [
     "simulate",
     # how long to pretrain
     "pretraining_curves",
+    # chains of stages
+    "Stage",
+    "ChainOutcome",
+    "predict_chain",
+    # averages over teachers
+    "average_case",
+    "phase_diagram",
+    # what a net may do at most
+    "guarantee",
+    "least_width",
+    "error_bounds",
+    "generalisation_bound",
+    "Guarantee",
+    "KernelErrors",
+    "ErrorBounds",
+    "GeneralisationBound",
+    # proven numbers
+    "certify",
+    "Certificate",
     # their parts
     "relu_gram",
     "transformed_labels",
@@ -44,6 +69,7 @@ __all__ = [
     "InvalidInput",
     "UnstableStep",
     "NotConverged",
+    "DoesNotApply",
 ]
 
 # Where each name lives; imported when first asked for, so that `ptoq --help` does not wait for what it does not use.
@@ -56,11 +82,27 @@ _HOMES = {
     "GramBlocks": "theory.predict",
     "simulate": "sim.training",
     "pretraining_curves": "theory.pretraining",
+    "Stage": "theory.chain",
+    "ChainOutcome": "theory.chain",
+    "predict_chain": "theory.chain",
+    "average_case": "theory.average",
+    "phase_diagram": "theory.average",
+    "guarantee": "theory.bounds.guarantee",
+    "least_width": "theory.bounds.guarantee",
+    "error_bounds": "theory.bounds.transfer",
+    "generalisation_bound": "theory.bounds.generalisation",
+    "Guarantee": "theory.bounds.guarantee",
+    "KernelErrors": "theory.bounds.transfer",
+    "ErrorBounds": "theory.bounds.transfer",
+    "GeneralisationBound": "theory.bounds.generalisation",
+    "certify": "theory.certified.certificate",
+    "Certificate": "theory.certified.certificate",
     "relu_gram": "theory.numeric.gram",
     "transformed_labels": "theory.numeric.stages",
     "InvalidInput": "theory.errors",
     "UnstableStep": "theory.errors",
     "NotConverged": "theory.errors",
+    "DoesNotApply": "theory.errors",
 }
 
 

@@ -17,9 +17,9 @@ REFERENCE = (_ROOT / "sim" / "results", _ROOT / "realnets" / "results")
 
 def modules() -> dict[str, ModuleType]:
     """Figure modules by name; each has `NAME`, `NEEDS` (its experiment) and `draw(record, folder)`."""
-    from paper_figs import kernel_prediction, ladder, pretraining_stage, sample_size, width_law
+    from paper_figs import generalisation, kernel_prediction, ladder, pretraining_stage, sample_size, width_law
 
-    return {module.NAME: module for module in (ladder, width_law, pretraining_stage, sample_size, kernel_prediction)}
+    return {module.NAME: module for module in (ladder, width_law, pretraining_stage, generalisation, sample_size, kernel_prediction)}
 
 
 def _package(experiment: str) -> str:

@@ -11,7 +11,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from paper_figs.figures import modules
 from sim import verdicts
 from sim.estimate import Z_LIMIT
-from sim.files import write_atomically
+from theory.files import write_atomically
 
 
 def write_report(

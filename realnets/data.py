@@ -26,10 +26,10 @@ from torch import Tensor
 from tqdm import tqdm
 
 from sim.datasets import mnist_images
-from sim.files import write_atomically
 from sim.records import Cache
 from sim.rng import generator
 from theory.errors import InvalidInput
+from theory.files import write_atomically
 
 CATEGORIES = {
     "smileys": "Smileys & Emotion",

@@ -20,9 +20,9 @@ import torch
 from torch import Tensor, nn
 
 from realnets.batchnorm import POLICIES, prepare, set_training
-from sim.files import write_atomically
 from sim.rng import generator
 from theory.errors import InvalidInput, NotConverged
+from theory.files import write_atomically
 
 LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"cross-entropy": nn.functional.cross_entropy, "squared": nn.functional.mse_loss}
 """Mean losses over a batch: outputs (b, c) with classes (b,), or outputs with real targets of the same shape."""

@@ -21,8 +21,8 @@ from typing import Any
 import numpy as np
 import platformdirs
 
-from sim.files import write_atomically
 from theory.errors import InvalidInput
+from theory.files import write_atomically
 
 SCHEMA = 1
 """Version of the record's layout; a record of another one is refused."""
@@ -31,7 +31,7 @@ _log = logging.getLogger(__name__)
 _ROOT = Path(__file__).resolve().parent.parent
 
 # The code a replicate's numbers depend on: all that sim/experiments/replicates.py imports, directly or not, but this
-# module and sim/files.py, which only store them. A test holds the list against the imports.
+# module and theory/files.py, which only store them. A test holds the list against the imports.
 COMPUTING = [
     "theory/__init__.py",
     "theory/arrays.py",
@@ -44,6 +44,10 @@ COMPUTING = [
     "theory/numeric/landscape.py",
     "theory/numeric/spectrum.py",
     "theory/numeric/stages.py",
+    "theory/numeric/fractional.py",
+    "theory/numeric/mode_contributions.py",
+    "theory/numeric/turn_bound.py",
+    "theory/numeric/turn_search.py",
     "theory/numeric/turning.py",
     "sim/__init__.py",
     "sim/backend.py",

@@ -125,7 +125,7 @@ def simulate_stages(
     Other parameters, results and errors are those of `simulate`.
     """
     resolve_backend(backend)
-    check_kinds(problem, schedule)
+    check_kinds(problem, schedule, "simulate")
     vectors(problem)
     check_width(width, problem.n_outputs, antisymmetric)
     if dtype not in DTYPES:

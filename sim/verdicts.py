@@ -59,6 +59,11 @@ def _strain(claim: dict[str, Any]) -> float:
         return 0.0 if statistic == "z from 0" else float("inf")
     if statistic == "z from 0":
         return limit / abs(value) if value else float("inf")
+    if statistic == "at least":
+        return limit / value if value > 0 else float("inf")
+    if limit == 0:
+        # What may never happen: at its limit while it has not.
+        return float("inf") if value else 0.0
     return abs(value) / limit
 
 
@@ -66,7 +71,7 @@ def number_cells(claim: dict[str, Any]) -> tuple[str, str, str]:
     """Predicted value, measured value with its standard error, and what decided, as text."""
     predicted = f"{claim['predicted']:.4g}"
     if claim["measured"] is None:
-        return predicted, "none", "nothing to fit"
+        return predicted, "none", "nothing to test" if claim["statistic"] == "frequency" else "nothing to fit"
     error = claim["standard_error"]
     measured = f"{claim['measured']:.4g}" + ("" if error is None else f" ± {error:.1g}")
     value = claim["value"] if isinstance(claim["value"], str) else _statistic(claim["statistic"], claim["value"])

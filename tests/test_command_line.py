@@ -79,6 +79,27 @@ def test_predict_prints_what_predict_computes(capsys):
     assert text.count("best length of pretraining for the") == 3
 
 
+def test_predict_takes_momentum_decay_and_cross_entropy(capsys):
+    steps = ("--source-steps", "20", "--target-steps", "10")
+    plain = json.loads(call(capsys, "predict", *SMALL, *steps, "--json")[1])
+    for options in (("--momentum", "0.5"), ("--weight-decay", "0.5", "--anchor", "start"), ("--loss", "cross-entropy")):
+        code, out, _ = call(capsys, "predict", *SMALL, *steps, *options, "--json")
+        assert code == 0
+        assert json.loads(out)["displacement"] != plain["displacement"]
+    code, text, _ = call(capsys, "predict", *SMALL, *steps, "--weight-decay", "0.5")
+    assert code == 0
+    assert "distance the weights move: undefined, because decay towards zero shrinks W(0)" in text
+    for options, message in (
+        (("--momentum", "1"), "momentum is 1.0"),
+        (("--weight-decay", "-1"), "weight_decay is -1.0"),
+        (("--loss", "cross-entropy"), "source_steps is None"),
+        (("--momentum", "0.5", "--best-length"), "momentum is 0.5; pretraining_curves"),
+    ):
+        code, out, err = call(capsys, "predict", *SMALL, *options)
+        assert (code, out) == (2, "")
+        assert message in err
+
+
 def test_predict_reads_files_and_agrees_with_the_library(capsys, tmp_path):
     rng = np.random.default_rng(0)
     X, Z = rng.standard_normal((20, 4)), rng.standard_normal((15, 4))

@@ -14,7 +14,7 @@ from typing import Any
 
 import mpmath as mp
 
-from theory.formula import Case, Chain, CheckResult, Entry, Failure, Values
+from theory.formula import Bound, Case, Chain, CheckResult, Entry, Failure, Values
 from theory.symbolic.algebra import DIGITS, verify
 
 # Digits carried while 50 are compared: room for the cancellations inside a definition.
@@ -26,7 +26,7 @@ def check(entry: Entry) -> CheckResult:
     """Check every part of `entry`; never raises for a fault in one of them."""
     started = time.perf_counter()
     failures: list[Failure] = []
-    chain = _built(entry, failures)
+    chain = built(entry, failures)
     if chain is not None:
         failures += verify(chain, entry.name)
     largest, cases = 0.0, 0
@@ -38,7 +38,7 @@ def check(entry: Entry) -> CheckResult:
             # One report for each part is enough to find it.
             failures += [f for f in found if all((f.part, f.name) != (g.part, g.name) for g in failures)]
     except Exception as error:
-        failures.append(Failure(part="domain", name=entry.name, message=_told(error)))
+        failures.append(Failure(part="domain", name=entry.name, message=told(error)))
     return CheckResult(
         name=entry.name,
         evidence=entry.evidence.kind,
@@ -50,11 +50,12 @@ def check(entry: Entry) -> CheckResult:
     )
 
 
-def _built(entry: Entry, failures: list[Failure]) -> Chain | None:
+def built(entry: Entry | Bound, failures: list[Failure]) -> Chain | None:
+    """The derivation; `None`, with a failure, if it cannot be built."""
     try:
         return entry.derivation()
     except Exception as error:
-        failures.append(Failure(part="derivation", name=entry.name, message=_told(error)))
+        failures.append(Failure(part="derivation", name=entry.name, message=told(error)))
         return None
 
 
@@ -72,7 +73,7 @@ def _compare(entry: Entry, chain: Chain | None, case: Case) -> tuple[list[Failur
     derived_is_defined = _error(entry, case, closed, definition) <= mp.mpf(10) ** -DIGITS
     if twin_is_defined and twin_is_derived and derived_is_defined:
         return [], error
-    told = f"twin {_shown(twin)}, definition {_shown(definition)}, derivation {_shown(closed)} at {_shown_case(case)}; {entry.tolerance}"
+    told = f"twin {_shown(twin)}, definition {_shown(definition)}, derivation {_shown(closed)} at {shown_case(case)}; {entry.tolerance}"
     if derived_is_defined:
         return [Failure(part="twin", name=entry.twin_name, message=told)], error
     if twin_is_defined and not twin_is_derived:
@@ -89,7 +90,7 @@ def _attempt(part: str, name: str, compute: Callable[[], Values], failures: list
         with mp.workdps(_WORKING):
             return compute()
     except Exception as error:
-        failures.append(Failure(part=part, name=name, message=_told(error)))
+        failures.append(Failure(part=part, name=name, message=told(error)))
         return None
 
 
@@ -123,7 +124,8 @@ def _distance(value: Any, reference: Any, scale: Any) -> float:
     return float(gap / scale) if scale else math.inf
 
 
-def _told(error: Exception) -> str:
+def told(error: Exception) -> str:
+    """An exception in words."""
     return f"{type(error).__name__}: {error}"
 
 
@@ -132,5 +134,6 @@ def _shown(values: Values) -> str:
     return f"[{', '.join(told)}{', …' if len(values) > 6 else ''}]"
 
 
-def _shown_case(case: Case) -> str:
+def shown_case(case: Case) -> str:
+    """The plain values of a case, in words."""
     return ", ".join(f"{name} = {value}" for name, value in case.items() if not isinstance(value, list)) or "the drawn case"

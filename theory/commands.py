@@ -1,4 +1,4 @@
-"""The command line's `ptoq theory list | show | check`: print to standard output, return the exit code.
+"""The command line's `ptoq theory list | show | check | derive`: print to standard output, return the exit code.
 
 The registry brings SymPy with it, so it is imported when a command runs.
 """
@@ -11,12 +11,15 @@ import sys
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from tyro.conf import Positional, subcommand
 
+from theory.errors import InvalidInput
+
 if TYPE_CHECKING:
-    from theory.formula import Chain, CheckResult, Entry, Step
+    from theory.formula import Bound, Chain, CheckResult, Entry, Step
 
 _WIDTH = 100
 
@@ -25,12 +28,13 @@ def list_entries(json: bool) -> int:
     """Print every entry: its name, kind of evidence and title."""
     from theory import registry
 
+    entries = registry.select(())
     if json:
-        _print_json([{"name": e.name, "title": e.title, "evidence": e.evidence.kind, "twin": e.twin_name} for e in registry.ENTRIES])
+        _print_json([{"name": e.name, "title": e.title, "evidence": e.evidence.kind, "twin": e.twin_name} for e in entries])
         return 0
-    width = max(len(e.name) for e in registry.ENTRIES)
-    kinds = max(len(e.evidence.kind) for e in registry.ENTRIES)
-    for entry in registry.ENTRIES:
+    width = max(len(e.name) for e in entries)
+    kinds = max(len(e.evidence.kind) for e in entries)
+    for entry in entries:
         print(f"{entry.name:<{width}}  {entry.evidence.kind:<{kinds}}  {entry.title}")
     return 0
 
@@ -57,7 +61,7 @@ def show(name: str, json: bool) -> int:
     parts = {
         "Definition": entry.definition_text,
         "Twin": entry.twin_name,
-        "Tolerance": str(entry.tolerance),
+        **_precision(entry),
         "Domain": entry.domain.description,
         "Source": entry.source,
         "Evidence": f"{entry.evidence.kind}: {entry.evidence.detail}",
@@ -67,20 +71,36 @@ def show(name: str, json: bool) -> int:
     return 0
 
 
-def check(names: Sequence[str], json: bool) -> int:
+def check(names: Sequence[str], json: bool, bounds: bool = False, examples: int = 100) -> int:
     """Check the named entries, all when none is named; one line each as it is done. 0 if all pass, else 1.
 
-    With `json`, standard output holds one JSON document, and what broke is told on standard error.
+    With `bounds` only bounds are checked, on `examples` cases each that Hypothesis drives towards the tightest. With `json`,
+    standard output holds one JSON document, and what broke is told on standard error.
 
     Raises
     ------
     InvalidInput
-        For an unknown name, before anything is checked.
+        For an unknown name, a formula's name with `bounds`, or fewer than one example, before anything is checked.
     """
     from theory import registry
-    from theory.checking import check as check_entry
+    from theory.checking import check as check_formula
+    from theory.formula import Bound
+    from theory.inequality import check_bound, explore
 
     entries = registry.select(names)
+    if bounds:
+        others = [e.name for e in entries if not isinstance(e, Bound)]
+        if names and others:
+            raise InvalidInput(f"{', '.join(others)} is no bound; with --bounds, {', '.join(b.name for b in registry.BOUNDS)} are allowed")
+        if examples < 1:
+            raise InvalidInput(f"examples is {examples}; at least 1 is allowed")
+        entries = tuple(e for e in entries if isinstance(e, Bound))
+
+    def check_entry(entry: Entry | Bound) -> CheckResult:
+        if not isinstance(entry, Bound):
+            return check_formula(entry)
+        return explore(entry, examples) if bounds else check_bound(entry)
+
     width = max(len(e.name) for e in entries)
     results = []
     for number, entry in enumerate(entries, start=1):
@@ -106,10 +126,36 @@ def check(names: Sequence[str], json: bool) -> int:
     return 0 if passed else 1
 
 
+def derive(format: Literal["html", "latex", "md"], out: Path | None, names: Sequence[str], check: bool) -> int:
+    """Write the book of derivations and print its path. 0, or 1 if `check` is asked for and something broke.
+
+    Raises
+    ------
+    InvalidInput
+        For an unknown format or name, before anything is written.
+    """
+    from theory.book.writing import write_book
+
+    def progress(line: str) -> None:
+        if sys.stderr.isatty():
+            print(f"\r\x1b[K{line}", end="", file=sys.stderr, flush=True)
+
+    path, book = write_book(out, format, names, check, progress)
+    if check:
+        progress("")
+        for name in book.broken:
+            for failure in book.by_name[name].failures:
+                print(_wrapped(f"{name}: {failure}", "       "), file=sys.stderr)
+    print(path)
+    return 1 if book.broken else 0
+
+
 def _result_line(result: CheckResult, width: int) -> str:
     verdict = "ok    " if result.passed else "BROKEN"
-    counts = f"{result.steps:>2} steps  {result.cases:>2} cases"
-    return f"{verdict} {result.name:<{width}}  {counts}  error {result.max_error:<8.2g}  {result.evidence:<11}  {result.seconds:.2f} s"
+    counts = f"{result.steps:>2} steps {result.cases:>4} cases"
+    error = f"error {result.max_error:<8.2g}" if result.slack is None else f"slack {100 * result.slack:<6.2g} %"
+    exceeded = f"  exceeded {result.exceeded}" if result.exceeded else ""
+    return f"{verdict} {result.name:<{width}}  {counts}  {error}  {result.evidence:<11}  {result.seconds:.2f} s{exceeded}"
 
 
 def _result_dictionary(result: CheckResult) -> dict[str, Any]:
@@ -117,13 +163,25 @@ def _result_dictionary(result: CheckResult) -> dict[str, Any]:
         "name": result.name,
         "passed": result.passed,
         "evidence": result.evidence,
-        # JSON has no infinity.
-        "max_error": result.max_error if math.isfinite(result.max_error) else None,
+        "max_error": _finite(result.max_error),
         "seconds": round(result.seconds, 4),
+        **({} if result.slack is None else {"cases": result.cases, "least_slack": _finite(result.slack), "exceeded": result.exceeded}),
     }
 
 
-def _show_derivation(entry: Entry, chain: Chain) -> None:
+def _finite(value: float) -> float | None:
+    """JSON has no infinity."""
+    return value if math.isfinite(value) else None
+
+
+def _precision(entry: Entry | Bound) -> dict[str, str]:
+    """To what precision a formula is held, or with what probability a bound."""
+    if not hasattr(entry, "delta"):
+        return {"Tolerance": str(entry.tolerance)}
+    return {"Holds": "always" if entry.delta is None else f"with probability at least {1 - entry.delta:g} in the cases checked"}
+
+
+def _show_derivation(entry: Entry | Bound, chain: Chain) -> None:
     print(f"\nDerivation  ({entry.derivation.__module__}; in brackets how a step is shown, besides its value at 50 digits)")
     if chain.where:
         used = set().union(*(step.left.free_symbols | step.right.free_symbols for step in chain.steps))
@@ -171,7 +229,7 @@ def _wrapped(text: str, lead: str, hanging: int | None = None) -> str:
     return textwrap.fill(text, _WIDTH, initial_indent=lead, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
 
 
-def _as_dictionary(entry: Entry, chain: Chain) -> dict[str, Any]:
+def _as_dictionary(entry: Entry | Bound, chain: Chain) -> dict[str, Any]:
     return {
         "name": entry.name,
         "title": entry.title,
@@ -191,7 +249,7 @@ def _as_dictionary(entry: Entry, chain: Chain) -> dict[str, Any]:
         "results": {name: str(result) for name, result in chain.results.items()},
         "definition": entry.definition_text,
         "twin": entry.twin_name,
-        "tolerance": str(entry.tolerance),
+        **{label.lower(): text for label, text in _precision(entry).items()},
         "domain": entry.domain.description,
         "source": entry.source,
         "evidence": {"kind": entry.evidence.kind, "detail": entry.evidence.detail},
@@ -230,24 +288,49 @@ class TheoryShow:
 
 @dataclass(frozen=True, kw_only=True)
 class TheoryCheck:
-    """Check formulas: each derivation step, and the float64 code against the definition at 50 digits."""
+    """Check formulas, each derivation step and the float64 code against the definition at 50 digits, and bounds."""
 
     names: Positional[tuple[str, ...]] = ()
-    """Names of formulas; all when none is given."""
+    """Names of formulas and bounds; all when none is given."""
+    bounds: bool = False
+    """Only bounds, on cases that Hypothesis drives towards the tightest; needs the extra `testing`."""
+    examples: int = 100
+    """With --bounds: cases for each."""
     json: bool = False
     """Print JSON."""
 
     def run(self) -> int:
         """Check them; exit code 1 if one broke."""
-        return check(self.names, self.json)
+        return check(self.names, self.json, self.bounds, self.examples)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TheoryDerive:
+    """Write all derivations as a book: statements, every step, definitions, sources, symbols and an index."""
+
+    names: Positional[tuple[str, ...]] = ()
+    """Names of formulas and bounds; all when none is given."""
+    format: Literal["html", "latex", "md"] = "html"
+    """One self-contained page, a LaTeX file, or Markdown with mathematics as GitHub sets it."""
+    out: Path | None = None
+    """A file, or a folder for theory.html, theory.tex or theory.md; by default the folder ptoq-out."""
+    check: bool = False
+    """Check every formula and bound too, and say in the book what was found; takes as long as ptoq theory check."""
+
+    def run(self) -> int:
+        """Write the book and print where it is; exit code 1 if a check broke."""
+        return derive(self.format, self.out, self.names, self.check)
 
 
 @dataclass(frozen=True)
 class Theory:
-    """The theory's formulas: list them, show one with its derivation, check them."""
+    """The theory's formulas: list them, show one with its derivation, check them, write all derivations as a book."""
 
     action: (
-        Annotated[TheoryList, subcommand("list")] | Annotated[TheoryShow, subcommand("show")] | Annotated[TheoryCheck, subcommand("check")]
+        Annotated[TheoryList, subcommand("list")]
+        | Annotated[TheoryShow, subcommand("show")]
+        | Annotated[TheoryCheck, subcommand("check")]
+        | Annotated[TheoryDerive, subcommand("derive")]
     )
 
     def run(self) -> int:

@@ -13,3 +13,7 @@ class UnstableStep(InvalidInput):
 
 class NotConverged(RuntimeError):
     """An iteration that stopped before it reached what was asked of it."""
+
+
+class DoesNotApply(InvalidInput):
+    """A theorem's conditions are not met; the message says which, and what would meet them."""

@@ -221,8 +221,52 @@ class Entry:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Bound:
+    """An inequality with its derivation, what it bounds, and how both are drawn.
+
+    Attributes
+    ----------
+    name, title : str
+    statement : str
+        The inequality, with the meaning of its symbols.
+    derivation : function
+        Builds the `Chain` that ends in the inequality, or in what is left of it once the cited theorems are used.
+    twin : function
+        The public function that evaluates the bound.
+    pairs : function of (twin, Case)
+        What is bounded, from first principles, each with its bound by the twin; its docstring says how. A case of a bound that holds
+        with a probability has a `"seed"` besides what the domain draws.
+    domain, evidence
+    source : str
+    delta : float, optional
+        The probability with which a case may fail; `None` for what always holds.
+    """
+
+    name: str
+    title: str
+    statement: str
+    derivation: Callable[[], Chain]
+    twin: Callable[..., Any]
+    pairs: Callable[[Callable[..., Any], Case], list[tuple[float, float]]]
+    domain: Domain
+    evidence: Evidence
+    source: str
+    delta: float | None = None
+
+    @property
+    def twin_name(self) -> str:
+        """Dotted name of the twin."""
+        return dotted_name(self.twin)
+
+    @property
+    def definition_text(self) -> str:
+        """The docstring of `pairs`, on one line."""
+        return " ".join((self.pairs.__doc__ or "").split())
+
+
+@dataclass(frozen=True, kw_only=True)
 class Failure:
-    """One part of an entry that broke: `derivation`, `twin`, `definition` or `domain`, which one by name, and how."""
+    """One part of an entry that broke: `derivation`, `twin`, `definition`, `bound` or `domain`, which one by name, and how."""
 
     part: str
     name: str
@@ -243,12 +287,16 @@ class CheckResult:
         The declared kind.
     max_error : float
         Largest distance of twin and definition over the cases, in units of the value (tolerance `exact`) or of the
-        tolerance's scale (`dtype`).
+        tolerance's scale (`dtype`). For a bound, by what share the largest excess is above it: 0 where it holds.
     steps, cases : int
         Derivation steps and drawn cases that were checked.
     seconds : float
     failures : tuple of Failure
         Empty when everything agrees.
+    slack : float, optional
+        For a bound: least share of it that what it bounds leaves free; negative where one with a probability was exceeded.
+    exceeded : int
+        Cases in which a bound with a probability was.
     """
 
     name: str
@@ -258,6 +306,8 @@ class CheckResult:
     cases: int
     seconds: float
     failures: tuple[Failure, ...]
+    slack: float | None = None
+    exceeded: int = 0
 
     @property
     def passed(self) -> bool:

@@ -18,14 +18,14 @@ class Trajectory:
     steps : tuple of float
         Ascending from 0; `inf` stands for the limit.
     loss : tuple of float
-        `½‖u_Q − y_Q‖²` at each.
-    displacement : tuple of float
-        `‖W − W(P)‖_F` at each.
+        `½‖u_Q − y_Q‖²`, or the cross-entropy, at each.
+    displacement : tuple of float or None
+        `‖W − W(P)‖_F` at each; `None` where the outcome's is.
     """
 
     steps: tuple[float, ...]
     loss: tuple[float, ...]
-    displacement: tuple[float, ...]
+    displacement: tuple[float | None, ...]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -37,16 +37,17 @@ class TransferOutcome:
     rung : str
         `"infinite"` (theory), `"frozen"` (a net's own kernel at `W(0)`) or `"trained"`.
     gradient_energy, gradient_energy_scratch : float
-        `‖∂L_Q/∂X¹‖_F² = ‖u_Q − y_Q‖²` at the start of fine-tuning, and at `W(0)`.
-    displacement, displacement_scratch : float
-        `‖W(Q) − W(P)‖_F`, and the distance the same target schedule moves from `W(0)`.
+        `‖∂L_Q/∂X¹‖_F² = ‖u_Q − y_Q‖²` (for cross-entropy `‖softmax u_Q − y_Q‖²`) at the start of fine-tuning, and at `W(0)`.
+    displacement, displacement_scratch : float or None
+        `‖W(Q) − W(P)‖_F`, and the distance the same target schedule moves from `W(0)`. `None` with `displacement_reason` where decay
+        towards zero shrinks a `W(0)` whose norm is not given.
     gain : float or None
         Predicted `1 − √(ỹᵀH_Q⁻¹ỹ / y_Qᵀ H_Q⁻¹ y_Q)` from this rung's kernel, the target stage always to its end; a
         trained net carries that of its own frozen kernel. `None` with `gain_reason` where it is undefined.
     target_loss, target_loss_scratch : float
-        `½‖u_Q − y_Q‖²` after fine-tuning.
+        `½‖u_Q − y_Q‖²`, or the cross-entropy, after fine-tuning; a penalty is not counted.
     source_loss_pretrained, source_loss : float or None
-        `½‖u_P − y_P‖²` before and after fine-tuning.
+        The same on the source, before and after fine-tuning.
     source_outputs, target_outputs, test_outputs, test_outputs_scratch : array or None
         Outputs after fine-tuning, shaped like the labels.
     test_error, test_error_scratch : float or None
@@ -61,7 +62,7 @@ class TransferOutcome:
     source_lr, target_lr : float
         Step sizes used.
     stable : bool
-        Whether both step sizes were at most `2/λ_max`.
+        Whether both step sizes were at most the largest stable one, `2/λ_max` for plain descent.
     frozen : TransferOutcome or None
         For a trained net, the rung below it: the same net with its kernel frozen at `W(0)`.
     """
@@ -69,8 +70,9 @@ class TransferOutcome:
     rung: str
     gradient_energy: float
     gradient_energy_scratch: float
-    displacement: float
-    displacement_scratch: float
+    displacement: float | None
+    displacement_scratch: float | None
+    displacement_reason: str | None = None
     gain: float | None
     gain_reason: str | None = None
     target_loss: float
@@ -98,8 +100,10 @@ class TransferOutcome:
 
     @property
     def measured_gain(self) -> float | None:
-        """`1 − displacement/displacement_scratch`; `None` where scratch does not move."""
-        return 1 - self.displacement / self.displacement_scratch if self.displacement_scratch > 0 else None
+        """`1 − displacement/displacement_scratch`; `None` where scratch does not move, or a displacement is `None`."""
+        if self.displacement is None or not self.displacement_scratch:
+            return None
+        return 1 - self.displacement / self.displacement_scratch
 
     @property
     def forgetting(self) -> float | None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -12,13 +13,16 @@ import numpy as np
 from theory.arrays import Array, as_float, namespace, scalar, to_numpy
 from theory.errors import InvalidInput
 from theory.numeric import stages
-from theory.numeric.gram import relu_gram
+from theory.numeric.kernels.named import GramFunction, check_cross, gram_function
 from theory.numeric.spectrum import GramSpectrum, Steps
 from theory.outcome import Trajectory, TransferOutcome, error_rate, mean_squared_error
 from theory.problem import Schedule, TransferProblem
+from theory.rules import Stage, Start, rule_of
 
-GramFunction = Callable[..., Array]
-"""`(X, Z=None) -> (n, n')`, positive semi-definite."""
+_SHRINKS = (
+    "decay towards zero shrinks W(0) itself, whose norm grows with the width without bound; give initial_norm, or anchor='initial', "
+    "which has the same outputs where the initial ones are zero"
+)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -86,6 +90,7 @@ def predict(
     kernel: str | GramFunction = "relu",
     gram: GramBlocks | None = None,
     initial_outputs: tuple[Array, ...] | None = None,
+    initial_norm: float | None = None,
     rung: str = "infinite",
 ) -> TransferOutcome:
     """Outcome of pretraining and fine-tuning in the kernel regime, exact at every step.
@@ -94,12 +99,16 @@ def predict(
     ----------
     problem, schedule
         What is transferred, and how; the default schedule trains both stages to their end.
-    kernel : "relu" or callable
-        Gram function `(X, Z=None)`; ignored when `gram` is given.
+    kernel : str, Kernel or callable
+        A name that `theory.numeric.kernels.kernel` knows, such as `"relu"`; a `Kernel`; or a Gram function `(X, Z=None)` of the user's own.
+        Ignored when `gram` is given.
     gram : GramBlocks, optional
         Gram matrices computed elsewhere: a finite net's, or a CNN's.
     initial_outputs : tuple of arrays, optional
         `(u_P(0), u_Q(0))`, and `u_T(0)` when the problem has test points, shaped like the labels; zero by default.
+    initial_norm : float, optional
+        `‖W(0)‖_F`, which displacement takes under decay towards zero; without it that displacement is `None` (at infinite width it is
+        infinite).
     rung : str
         The name the outcome carries.
 
@@ -113,7 +122,9 @@ def predict(
     if schedule is None:
         schedule = Schedule()
     steps = (schedule.source_steps,) if isinstance(schedule, Schedule) else (None,)
-    return predict_stages(problem, schedule, steps, kernel=kernel, gram=gram, initial_outputs=initial_outputs, rung=rung)[0]
+    return predict_stages(
+        problem, schedule, steps, kernel=kernel, gram=gram, initial_outputs=initial_outputs, initial_norm=initial_norm, rung=rung
+    )[0]
 
 
 def predict_stages(
@@ -124,6 +135,7 @@ def predict_stages(
     kernel: str | GramFunction = "relu",
     gram: GramBlocks | None = None,
     initial_outputs: tuple[Array, ...] | None = None,
+    initial_norm: float | None = None,
     rung: str = "infinite",
 ) -> list[TransferOutcome]:
     """`predict` for several lengths of pretraining at once: the Gram matrices are decomposed only once.
@@ -139,21 +151,23 @@ def predict_stages(
     if gram is None or problem.source is None:
         vectors(problem)
     if gram is None:
-        if kernel == "relu":
-            kernel = relu_gram
-        if not callable(kernel):
-            raise InvalidInput(f"kernel is {kernel!r}; 'relu' or a Gram function (X, Z=None) is allowed")
-        gram = GramBlocks.of(problem, kernel)
-    prepared = _Kernelised(problem, gram, initial_outputs)
+        gram = GramBlocks.of(problem, gram_function(kernel))
+        if gram.target_source.shape == (gram.target.shape[0], gram.source.shape[0]):
+            check_cross(gram.target_source, gram.target, gram.source)
+    prepared = _Kernelised(problem, gram, initial_outputs, initial_norm)
     return [prepared.outcome(replace(schedule, source_steps=k), rung) for k in source_steps]
 
 
 class _Kernelised:
     """A problem with its Gram spectra, labels flattened to match coupled outputs."""
 
-    def __init__(self, problem: TransferProblem, gram: GramBlocks, initial_outputs: tuple[Array, ...] | None) -> None:
+    def __init__(
+        self, problem: TransferProblem, gram: GramBlocks, initial_outputs: tuple[Array, ...] | None, initial_norm: float | None
+    ) -> None:
         assert problem.source is not None
-        self.problem = problem
+        if initial_norm is not None and not (isinstance(initial_norm, Real) and 0 <= initial_norm < math.inf):
+            raise InvalidInput(f"initial_norm is {initial_norm!r}; a finite number ≥ 0, or None, is allowed")
+        self.problem, self.initial_norm = problem, initial_norm
         self.gram = gram
         n_Q, c = problem.target[0].shape[0], problem.n_outputs
         self.coupled = c > 1 and gram.target.ndim == 2 and gram.target.shape[0] == n_Q * c
@@ -165,7 +179,7 @@ class _Kernelised:
         starts: list[Array | None] = [None] * len(sets) if initial_outputs is None else list(initial_outputs)
         if len(starts) != len(sets):
             raise InvalidInput(f"{len(starts)} initial outputs were given; one for each of the {len(sets)} point sets is needed")
-        labels, self.start = [], []
+        labels, self.start, self.given = [], [], []
         for (_, y), u in zip(sets, starts, strict=True):
             if u is None:
                 u = namespace(y).zeros_like(y)
@@ -178,6 +192,7 @@ class _Kernelised:
                 raise InvalidInput(f"labels less initial outputs reach {largest:.3g}; at most {most:.3g} is allowed, or a loss overflows")
             labels.append(rest)
             self.start.append(self._flat(u))
+            self.given.append(self._flat(y))
         self.y_P, self.y_Q = labels[0], labels[1]
 
     def _check_blocks(self, c: int) -> None:
@@ -206,42 +221,57 @@ class _Kernelised:
         return namespace(u).reshape(u, (-1, self.problem.n_outputs)) if self.coupled else u
 
     def outcome(self, schedule: Schedule, rung: str) -> TransferOutcome:
+        assert self.problem.source is not None
         schedule = schedule.with_rates(self.P, self.Q)
         k_P, k_Q = schedule.source_steps, schedule.target_steps
         eta_P, eta_Q = schedule.source_lr, schedule.target_lr
         assert eta_P is not None and eta_Q is not None
-        stable = self.P.check_step(eta_P, k_P, "source_lr", schedule.allow_unstable)
-        stable &= self.Q.check_step(eta_Q, k_Q, "target_lr", schedule.allow_unstable)
-        self.P.check_growth(eta_P, k_P, "source_lr")
-        self.Q.check_growth(eta_Q, k_Q, "target_lr")
+        rule = rule_of(schedule, self.problem.source[1], self.problem.target[1])
+        stable = rule.check(self.P, eta_P, k_P, "source_lr", schedule.allow_unstable)
+        stable &= rule.check(self.Q, eta_Q, k_Q, "target_lr", schedule.allow_unstable)
 
-        alpha = stages.coefficients(self.P, self.y_P, eta_P, k_P)
-        remaining = self.y_Q - self.gram.target_source @ alpha
-        gamma = stages.coefficients(self.Q, remaining, eta_Q, k_Q)
-        scratch = stages.coefficients(self.Q, self.y_Q, eta_Q, k_Q)
+        # Without decay there is nothing to be pulled towards.
+        anchor = schedule.anchor if schedule.weight_decay else "start"
+        Y_P, Y_Q = self.given[0], self.given[1]
+        norm, zero = self.initial_norm, anchor == "zero"
+        source = rule.run(self.gram.source, self.P, Start(Y_P, self.y_P, Y_P if zero else None), eta_P, (k_P,))
+        alpha, kept_P = source.coefficients, source.remembered
+        # W(P) = ω_P W(0) + Zα for decay towards zero, W(0) + Zα else.
+        carried_over = self.gram.target_source @ alpha
+        remaining = self.y_Q - carried_over if kept_P == 1 else Y_Q - kept_P * self.start[1] - carried_over
+        target_anchor = {"start": None, "initial": self.y_Q, "zero": Y_Q}[anchor]
+        steps: tuple[Steps, ...] = (*schedule.recorded_steps(), k_Q)
+        target = rule.run(
+            self.gram.target, self.Q, Start(Y_Q, remaining, target_anchor, self._distance(anchor, alpha, kept_P)), eta_Q, steps
+        )
+        scratch = rule.run(self.gram.target, self.Q, Start(Y_Q, self.y_Q, Y_Q if zero else None, norm), eta_Q, steps)
 
-        source_residual = stages.residual(self.P, self.y_P, eta_P, k_P)
-        final_source_residual = source_residual - self.gram.target_source.T @ gamma
-        final_target_residual = stages.residual(self.Q, remaining, eta_Q, k_Q)
-        gain, reason = stages.transfer_gain(self.Q, self.y_Q, remaining)
-        trajectory = self._trajectory(remaining, schedule)
-        trajectory_scratch = self._trajectory(self.y_Q, schedule)
+        # After fine-tuning W = a W(0) + b Z_P α + Z_Q γ, with a = 1 but for decay towards zero.
+        b, a = target.remembered, target.remembered * kept_P if zero else 1.0
+        pretrained = self.y_P + (1 - kept_P) * self.start[0] - source.residual
+        kept = source.residual + (1 - b) * pretrained + (kept_P - a) * self.start[0]
+        final_source_residual = kept - self.gram.target_source.T @ target.coefficients
+        if schedule.loss == "squared":
+            gain, reason = stages.transfer_gain(self.Q, self.y_Q, remaining)
+        else:
+            gain, reason = None, "cross-entropy has no end to fine-tune to: the gain is of the squared loss"
         return TransferOutcome(
             rung=rung,
-            gradient_energy=_energy(remaining),
-            gradient_energy_scratch=_energy(self.y_Q),
-            displacement=trajectory.displacement[-1],
-            displacement_scratch=trajectory_scratch.displacement[-1],
+            gradient_energy=rule.gradient_energy(Y_Q, remaining),
+            gradient_energy_scratch=rule.gradient_energy(Y_Q, self.y_Q),
+            displacement=target.displacement[-1],
+            displacement_scratch=scratch.displacement[-1],
+            displacement_reason=_SHRINKS if zero and norm is None and k_Q != 0 else None,
             gain=gain,
             gain_reason=reason,
-            target_loss=trajectory.loss[-1],
-            target_loss_scratch=trajectory_scratch.loss[-1],
-            source_loss_pretrained=_energy(source_residual) / 2,
-            source_loss=_energy(final_source_residual) / 2,
+            target_loss=target.loss[-1],
+            target_loss_scratch=scratch.loss[-1],
+            source_loss_pretrained=rule.loss(Y_P, source.residual),
+            source_loss=rule.loss(Y_P, final_source_residual),
             source_outputs=self._like_labels(self.start[0] + self.y_P - final_source_residual),
-            target_outputs=self._like_labels(self.start[1] + self.y_Q - final_target_residual),
-            trajectory=trajectory,
-            trajectory_scratch=trajectory_scratch,
+            target_outputs=self._like_labels(self.start[1] + self.y_Q - target.residual),
+            trajectory=_trajectory(steps, target),
+            trajectory_scratch=_trajectory(steps, scratch),
             source_rank=self.P.rank,
             target_rank=self.Q.rank,
             source_steps=k_P,
@@ -249,24 +279,30 @@ class _Kernelised:
             source_lr=eta_P,
             target_lr=eta_Q,
             stable=stable,
-            **self._test(alpha, gamma, scratch),
+            **self._test(a, b, alpha, target.coefficients, scratch),
         )
 
-    def _trajectory(self, y: Array, schedule: Schedule) -> Trajectory:
-        assert schedule.target_lr is not None
-        steps: tuple[Steps, ...] = (*schedule.recorded_steps(), schedule.target_steps)
-        return Trajectory(
-            steps=tuple(math.inf if k is None else float(k) for k in steps),
-            loss=tuple(stages.loss(self.Q, y, schedule.target_lr, k) for k in steps),
-            displacement=tuple(stages.displacement(self.Q, y, schedule.target_lr, k) for k in steps),
-        )
+    def _distance(self, anchor: str, alpha: Array, kept: float) -> float | None:
+        """`‖W(P) − A‖_F`; `None` where it takes a norm of `W(0)` that is not given."""
+        xp = namespace(alpha)
+        square = scalar(xp.sum(alpha * (self.gram.source @ alpha)))
+        if anchor == "zero":
+            if self.initial_norm is None:
+                return None
+            # Z_Pᵀ W(0) are the initial outputs: the frozen model is homogeneous in its weights.
+            square += (kept * self.initial_norm) ** 2 + 2 * kept * scalar(xp.sum(self.start[0] * alpha))
+        return math.sqrt(max(0.0, square))
 
-    def _test(self, alpha: Array, gamma: Array, scratch: Array) -> dict[str, Any]:
+    def _test(self, a: float, b: float, alpha: Array, gamma: Array, scratch: Stage) -> dict[str, Any]:
         if self.problem.test is None:
             return {}
-        outputs = self._like_labels(self.start[2] + self.gram.test_source @ alpha + self.gram.test_target @ gamma)
-        outputs_scratch = self._like_labels(self.start[2] + self.gram.test_target @ scratch)
-        return test_scores(self.problem, outputs, outputs_scratch)
+        outputs = a * self.start[2] + b * (self.gram.test_source @ alpha) + self.gram.test_target @ gamma
+        from_scratch = scratch.remembered * self.start[2] + self.gram.test_target @ scratch.coefficients
+        return test_scores(self.problem, self._like_labels(outputs), self._like_labels(from_scratch))
+
+
+def _trajectory(steps: Sequence[Steps], stage: Stage) -> Trajectory:
+    return Trajectory(steps=tuple(math.inf if k is None else float(k) for k in steps), loss=stage.loss, displacement=stage.displacement)
 
 
 def test_scores(problem: TransferProblem, outputs: Array, outputs_scratch: Array) -> dict[str, Any]:
@@ -281,7 +317,3 @@ def test_scores(problem: TransferProblem, outputs: Array, outputs_scratch: Array
         "test_mse": mean_squared_error(outputs, labels),
         "test_mse_scratch": mean_squared_error(outputs_scratch, labels),
     }
-
-
-def _energy(r: Array) -> float:
-    return scalar(namespace(r).sum(r * r))

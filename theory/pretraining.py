@@ -36,7 +36,7 @@ def pretraining_curves(
         As for `predict`.
     """
     schedule = Schedule() if schedule is None else schedule
-    check_kinds(problem, schedule)
+    check_kinds(problem, schedule, "pretraining_curves")
     vectors(problem)
     assert problem.source is not None
     gram = gram or GramBlocks.of(problem, relu_gram)

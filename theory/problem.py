@@ -150,6 +150,13 @@ def _shape(X: Array) -> str:
     return ", ".join(str(s) for s in X.shape[1:])
 
 
+ANCHORS = ("zero", "initial", "start")
+"""What weight decay can pull towards."""
+
+LOSSES = ("squared", "cross-entropy")
+"""Losses whose training has an exact recursion in output space."""
+
+
 @dataclass(frozen=True)
 class Schedule:
     """Gradient descent in the two stages.
@@ -163,14 +170,22 @@ class Schedule:
     snapshots : tuple of int, optional
         Steps of the target stage that the trajectory records, besides its start and end. When empty, 1, 2, 5,
         10, 20, … below `target_steps`.
-    momentum, weight_decay : float
-        Only 0 so far.
-    anchor : str
-        What weight decay pulls towards; only "zero" so far.
-    loss : str
-        Only "squared" so far.
+    momentum : float in [0, 1)
+        `μ` of heavy ball, `v ← μv + gradient`, `W ← W − ηv`; the buffer is empty at the start of each stage.
+    weight_decay : float ≥ 0
+        `β` of the penalty `½β‖W − anchor‖²` in both stages.
+    anchor : "zero", "initial" or "start"
+        What weight decay pulls towards: 0, as an optimiser's weight decay does; `W(0)` in both stages; or each stage's own start,
+        `W(0)` on the source and `W(P)` on the target (L2-SP).
+    loss : "squared" or "cross-entropy"
+        `½‖u − y‖²`, or cross-entropy: the softmax's for labels `(n, c)` of probabilities, the logistic loss for `(n,)` of ±1. It has no
+        closed form and no limit: both numbers of steps must be given.
     allow_unstable : bool
-        Run a step size above `2/λ_max` instead of raising; the outcome then has `stable=False`.
+        Run a step size above the largest stable one, `2/λ_max` for plain descent, instead of raising; the outcome then has
+        `stable=False`.
+
+    Adaptive optimisers (Adam) have no place here: they divide each weight's gradient by a history of that weight, so their steps leave
+    the span of the features and no recursion in output space follows them.
 
     Raises
     ------
@@ -208,9 +223,23 @@ class Schedule:
         if snapshots and self.target_steps is not None and snapshots[-1] > self.target_steps:
             raise InvalidInput(f"a snapshot at step {snapshots[-1]} was given; at most target_steps = {self.target_steps} is allowed")
         object.__setattr__(self, "snapshots", snapshots)
-        for name, allowed in (("momentum", 0), ("weight_decay", 0), ("anchor", "zero"), ("loss", "squared")):
-            if getattr(self, name) != allowed:
-                raise InvalidInput(f"{name} is {getattr(self, name)!r}; only {allowed!r} is allowed in this version")
+        for name, below, text in (("momentum", 1.0, "a number in [0, 1)"), ("weight_decay", math.inf, "a finite number ≥ 0")):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, numbers.Real) or not 0 <= float(value) < below:
+                raise InvalidInput(f"{name} is {value!r}; {text} is allowed")
+            object.__setattr__(self, name, float(value))
+        for name, choices in (("anchor", ANCHORS), ("loss", LOSSES)):
+            if getattr(self, name) not in choices:
+                raise InvalidInput(f"{name} is {getattr(self, name)!r}; one of {', '.join(map(repr, choices))} is allowed")
+
+    def require_plain(self, what: str) -> None:
+        """Raise `InvalidInput` unless this is plain gradient descent on the squared loss, which is all that `what` covers."""
+        for name, plain in (("momentum", 0.0), ("weight_decay", 0.0), ("loss", "squared")):
+            if getattr(self, name) != plain:
+                raise InvalidInput(
+                    f"{name} is {getattr(self, name)!r}; {what} is for plain gradient descent: momentum=0, weight_decay=0 and "
+                    "loss='squared' are allowed (predict takes the others)"
+                )
 
     def recorded_steps(self) -> tuple[int, ...]:
         """Steps of the target stage, ascending from 0, that a trajectory records before its end."""
@@ -227,11 +256,12 @@ class Schedule:
         return replace(self, source_lr=source_lr, target_lr=rate(self.target_lr, target))
 
 
-def check_kinds(problem: Any, schedule: Any) -> None:
-    """Raise `InvalidInput` unless the two are what their names say."""
+def check_kinds(problem: Any, schedule: Any, what: str = "this") -> None:
+    """Raise `InvalidInput` unless the two are what their names say, and the schedule is of plain gradient descent, which `what` is for."""
     if not isinstance(problem, TransferProblem) or not isinstance(schedule, Schedule):
         given = f"{type(problem).__name__} and {type(schedule).__name__}"
         raise InvalidInput(f"{given} were given; a TransferProblem and a Schedule are allowed")
+    schedule.require_plain(what)
 
 
 def rate(lr: float | None, spectrum: GramSpectrum) -> float:

@@ -1,4 +1,4 @@
-"""Every formula of the theory, bound to its derivation, definition, twin, source, domain and evidence.
+"""Every formula and every bound of the theory, with its derivation, definition, twin, source, domain and evidence.
 
 `sim` and `realnets` supply evidence by an entry's name, as tables `{name: Supplied(kind, where)}`; `evidence_complaints` holds them
 against what the entries declare.
@@ -9,29 +9,70 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Mapping, Sequence
 
-from theory.entries import filters, kernel, landscape, pretraining, stage, transfer
+from theory.entries import (
+    average,
+    bounds_chance,
+    bounds_run,
+    chains,
+    cross_entropy,
+    drift,
+    enclosures,
+    filters,
+    generalisation,
+    initialisation,
+    kernel,
+    kernels,
+    landscape,
+    optimisers,
+    penalties,
+    pretraining,
+    ruled_out,
+    similarity,
+    sphere,
+    stage,
+    stage_theory,
+    symmetries,
+    transfer,
+)
 from theory.errors import InvalidInput
-from theory.formula import Entry, Supplied
+from theory.formula import Bound, Entry, Supplied
 
 ENTRIES: tuple[Entry, ...] = (
     *kernel.ENTRIES,
+    *kernels.ENTRIES,
     *filters.ENTRIES,
     *stage.ENTRIES,
     *transfer.ENTRIES,
     *pretraining.ENTRIES,
+    *stage_theory.ENTRIES,
+    *sphere.ENTRIES,
     *landscape.ENTRIES,
+    *optimisers.ENTRIES,
+    *penalties.ENTRIES,
+    *cross_entropy.ENTRIES,
+    *generalisation.ENTRIES,
+    *chains.ENTRIES,
+    *average.ENTRIES,
+    *ruled_out.ENTRIES,
+    *initialisation.ENTRIES,
+    *drift.ENTRIES,
+    *similarity.ENTRIES,
+    *symmetries.ENTRIES,
 )
-"""In the order they build on each other."""
+"""Formulas, in the order they build on each other."""
 
-_BY_NAME: Mapping[str, Entry] = {entry.name: entry for entry in ENTRIES}
+BOUNDS: tuple[Bound, ...] = (*bounds_run.BOUNDS, *bounds_chance.BOUNDS, *enclosures.BOUNDS)
+"""Inequalities, in the order they build on each other."""
+
+_BY_NAME: Mapping[str, Entry | Bound] = {entry.name: entry for entry in (*ENTRIES, *BOUNDS)}
 
 
 def names() -> tuple[str, ...]:
-    """Names of all entries, in order."""
+    """Names of all entries, formulas before bounds."""
     return tuple(_BY_NAME)
 
 
-def get(name: str) -> Entry:
+def get(name: str) -> Entry | Bound:
     """The entry called `name`.
 
     Raises
@@ -46,7 +87,7 @@ def get(name: str) -> Entry:
     raise InvalidInput(f"no entry is called {name!r}; {hint}allowed are {', '.join(_BY_NAME)}")
 
 
-def select(wanted: Sequence[str]) -> tuple[Entry, ...]:
+def select(wanted: Sequence[str]) -> tuple[Entry | Bound, ...]:
     """The entries called `wanted`, each once, in the order given; all of them when none is named.
 
     Raises
@@ -54,10 +95,10 @@ def select(wanted: Sequence[str]) -> tuple[Entry, ...]:
     InvalidInput
         For an unknown name.
     """
-    return tuple(get(name) for name in dict.fromkeys(wanted)) or ENTRIES
+    return tuple(get(name) for name in dict.fromkeys(wanted)) or (*ENTRIES, *BOUNDS)
 
 
-def evidence_complaints(*tables: Mapping[str, Supplied], entries: Iterable[Entry] = ENTRIES) -> list[str]:
+def evidence_complaints(*tables: Mapping[str, Supplied], entries: Iterable[Entry | Bound] = (*ENTRIES, *BOUNDS)) -> list[str]:
     """What is wrong between declared and supplied evidence, one sentence each; empty when all that is declared is there.
 
     Parameters

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from sim.estimate import Z_LIMIT, Estimate, Exponent
+from sim.ranks import Interval
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +26,8 @@ class Claim:
     measured, standard_error : float or None
         `None` where nothing could be fitted.
     statistic : str
-        "z", "relative gap", "gap", "z from 0" or "exponent z": the rule that decided, with its `value` and the `limit` for it.
+        "z", "relative gap", "gap", "z from 0", "exponent z", "at least" or "frequency": the rule that decided, with its `value` and
+        the `limit` for it.
     value, limit : float
     verdict : str
         "held", "failed", or "undecided" where the data could not have told.
@@ -90,6 +92,35 @@ def exponent_claim(claim: str, where: str, measured: Exponent | None, predicted:
         verdict = "undecided"
     error = measured.standard_error
     return Claim(**about, measured=measured.slope, standard_error=error, value=z, verdict=verdict, detectable=Z_LIMIT * error)
+
+
+def least_claim(claim: str, where: str, at: str, measured: Interval, least: float) -> Claim:
+    """`measured` is at least `least`: its whole interval is; failed if all of it is below, undecided between."""
+    verdict = "held" if measured.low >= least else "failed" if measured.high < least else "undecided"
+    about: dict[str, Any] = {"claim": claim, "where": where, "at": at, "predicted": least, "measured": measured.value}
+    return Claim(**about, standard_error=None, statistic="at least", value=measured.low, limit=least, verdict=verdict)
+
+
+def frequency_claim(claim: str, where: str, at: str, happened: int, tried: int, rate: float) -> Claim:
+    """Something happens in a share of at most `rate` of independent trials: the share is no more than that.
+
+    Failed if such a count has a chance below that of `|z|` beyond the limit, undecided between, or where nothing was tried.
+    """
+    about: dict[str, Any] = {"claim": claim, "where": where, "at": at, "predicted": rate, "statistic": "frequency", "limit": rate}
+    if not tried:
+        return Claim(**about, measured=None, standard_error=None, value=None, verdict="undecided")
+    share = happened / tried
+    verdict = "held" if share <= rate else "failed" if _binomial_tail(happened, tried, rate) < _TAIL else "undecided"
+    return Claim(**about, measured=share, standard_error=None, value=share, verdict=verdict)
+
+
+_TAIL = math.erfc(Z_LIMIT / math.sqrt(2)) / 2
+"""Chance of a normal variable beyond the limit."""
+
+
+def _binomial_tail(happened: int, tried: int, rate: float) -> float:
+    """Chance of at least `happened` in `tried` at `rate`."""
+    return math.fsum(math.comb(tried, i) * rate**i * (1 - rate) ** (tried - i) for i in range(happened, tried + 1))
 
 
 def _about(claim: str, where: str, at: str, measured: Estimate, predicted: float) -> dict[str, Any]:

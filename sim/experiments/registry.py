@@ -10,13 +10,36 @@ from types import ModuleType
 from typing import Any
 
 from sim.backend import resolve_backend
-from sim.experiments import ladder, pretraining_stage, width_law
+from sim.experiments import (
+    fresh_head,
+    generalisation,
+    guarantees,
+    initialisation,
+    ladder,
+    orthogonal_drift,
+    population,
+    pretraining_stage,
+    width_law,
+)
 from sim.records import SCHEMA, Cache, provenance, write_json
 from theory.errors import InvalidInput
 
 PROFILES = ("smoke", "quick", "standard", "full")
 
-_EXPERIMENTS: dict[str, ModuleType] = {module.NAME: module for module in (ladder, width_law, pretraining_stage)}
+_EXPERIMENTS: dict[str, ModuleType] = {
+    module.NAME: module
+    for module in (
+        ladder,
+        width_law,
+        pretraining_stage,
+        generalisation,
+        initialisation,
+        orthogonal_drift,
+        fresh_head,
+        guarantees,
+        population,
+    )
+}
 
 
 def names() -> list[str]:

@@ -5,7 +5,7 @@ import csv
 import pytest
 from matplotlib import pyplot as plt
 
-from paper_figs import figures, ladder, width_law
+from paper_figs import figures, generalisation, ladder, width_law
 from paper_figs.figures import draw_figures, find_record
 from sim.experiments import names, run_experiment
 from sim.records import Cache
@@ -82,6 +82,23 @@ def test_the_width_law_draws_the_claimed_power(records, tmp_path, monkeypatch):
     slopes = sorted(math.log(y[1] / y[0]) / math.log(x[1] / x[0]) for x, y in ((line.get_xdata(), line.get_ydata()) for line in lines))
     assert len(slopes) == len(claimed)
     assert all(abs(a - b) < 1e-9 for a, b in zip(slopes, claimed, strict=True))
+    plt.close("all")
+
+
+def test_generalisation_plots_every_share_and_shades_what_says_nothing(records, tmp_path, monkeypatch):
+    record, _ = find_record("generalisation", records)
+    figure, files = drawn(generalisation, record, tmp_path, monkeypatch)
+    results = record["results"]
+    scratch = [c for c in results["pairs"] if c["start"] == "from scratch"]
+    first = figure.axes[0].containers[0].lines[0]
+    assert list(first.get_ydata()) == [c["measure"]["mean"] for c in scratch]
+    assert list(first.get_xdata()) == [100 * c["test_error"]["mean"] for c in scratch]
+    bound = figure.axes[3].containers[0].lines[0]
+    assert list(bound.get_ydata()) == [c["best_bound"]["mean"] for c in scratch]
+    assert [t.get_text() for axes in figure.axes for t in axes.texts].count("vacuous") == 2
+    with files[2].open() as file:
+        parts = [row["part"] for row in csv.DictReader(file)]
+    assert {part: parts.count(part) for part in ("pairs", "digits", "sizes")} == {p: len(results[p]) for p in ("pairs", "digits", "sizes")}
     plt.close("all")
 
 

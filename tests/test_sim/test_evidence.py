@@ -7,7 +7,7 @@ from sim.records import Cache
 from theory import registry
 from theory.formula import Supplied
 
-STATISTICS = {"monte-carlo": "z", "rate": "exponent z"}
+STATISTICS = {"monte-carlo": "z", "rate": "exponent z", "frequency": "frequency"}
 
 
 def test_all_declared_evidence_is_supplied():

@@ -71,7 +71,7 @@ def test_a_killed_run_resumes_to_the_same_record(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("gravity", "smoke"), "there is no experiment 'gravity'; ladder, width_law, pretraining_stage are allowed"),
+        (("gravity", "smoke"), r"there is no experiment 'gravity'; ladder, width_law, pretraining_stage, .*fresh_head.* are allowed"),
         (("ladder", "tiny"), "profile is 'tiny'; one of 'smoke', 'quick', 'standard', 'full'"),
         (("ladder", "smoke", "cupy"), "backend is 'cupy'"),
     ],

@@ -21,6 +21,8 @@ from theory import (
     relu_gram,
     transformed_labels,
 )
+from theory.pretraining import pretraining_curves
+from theory.problem import check_kinds
 
 RNG = np.random.default_rng(0)
 X_P, y_P, X_Q, y_Q, X_T, y_T = (RNG.normal(size=s) for s in ((6, 3), (6,), (5, 3), (5,), (4, 3), (4,)))
@@ -220,10 +222,33 @@ def test_bad_snapshots(snapshots):
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("momentum", 0.9), ("momentum", math.nan), ("weight_decay", 1e-4), ("anchor", "source"), ("loss", "hinge")]
+    ("name", "value", "allowed"),
+    [
+        ("momentum", 1.0, r"\[0, 1\)"),
+        ("momentum", -0.1, r"\[0, 1\)"),
+        ("momentum", math.nan, r"\[0, 1\)"),
+        ("momentum", True, r"\[0, 1\)"),
+        ("momentum", "0.9", r"\[0, 1\)"),
+        ("weight_decay", -1e-4, "≥ 0"),
+        ("weight_decay", math.inf, "≥ 0"),
+        ("weight_decay", math.nan, "≥ 0"),
+        ("anchor", "source", "'zero', 'initial', 'start'"),
+        ("anchor", None, "'zero', 'initial', 'start'"),
+        ("loss", "hinge", "'squared', 'cross-entropy'"),
+    ],
 )
-def test_what_is_not_built_yet_is_refused(name, value):
-    refused(lambda: Schedule(**{name: value}), name, str(value), "allowed")
+def test_methods_that_are_not_there_are_refused(name, value, allowed):
+    refused(lambda: Schedule(**{name: value}), name, str(value), allowed, "allowed")
+
+
+@pytest.mark.parametrize("change", [{"momentum": 0.9}, {"weight_decay": 0.1, "anchor": "start"}, {"loss": "cross-entropy"}])
+def test_what_is_for_plain_descent_only_says_so(change):
+    name = next(iter(change))
+    for what in ("pretraining_curves", "this"):
+        call = pretraining_curves if what == "pretraining_curves" else check_kinds
+        refused(
+            lambda call=call: call(problem(), Schedule(3, 3, **change)), name, str(change[name]), what, "plain gradient descent", "allowed"
+        )
 
 
 def test_recorded_steps():

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tests.helpers import assert_dtype_close, assert_exact
 from theory import InvalidInput, relu_gram
-from theory.numeric.gram import _DIRECT
+from theory.numeric.pairs import DIRECT as _DIRECT
 
 DTYPES = [np.float64, np.float32]
 
@@ -251,7 +251,7 @@ def test_blocks_of_rows_change_nothing(monkeypatch):
     X = np.random.default_rng(0).normal(size=(40, 3))
     X[20:] = X[:20] * -1.5
     whole = relu_gram(X)
-    monkeypatch.setattr("theory.numeric.gram._CHUNK", 40 * 3 * 7)
+    monkeypatch.setattr("theory.numeric.pairs.CHUNK", 40 * 3 * 7)
     assert np.array_equal(relu_gram(X), whole)
 
 

@@ -371,7 +371,7 @@ def expected(curve, T, variance):
     reach = integral_filter(curve.spectrum.values, curve.lr, None) * np.linalg.norm(T @ curve.spectrum.vectors, axis=0)
     start = np.concatenate([curve.start, np.zeros((len(reach), 1))])
     modes = np.concatenate([curve.modes, variance**0.5 * np.diag(reach)[:, :, None]], axis=1)
-    return PretrainingCurve(curve.spectrum, curve.lr, start, modes)
+    return PretrainingCurve(curve.spectrum, curve.lr, start, modes, curve.noise)
 
 
 def test_noise_above_a_threshold_forces_a_turn():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from itertools import pairwise
 from random import Random
 from typing import Any
@@ -25,6 +26,9 @@ STEP_SIZES = (1.0, 0.3, 1.7, 1.0, 1.95)
 
 TURNS = (("inside", 1.0), ("inside", 1.7), ("end", 0.3), ("start", 0.1), ("inside", 0.3), ("inside", 1.95), ("end", 1.7), ("inside", 0.1))
 """Where a quantity is least over source steps, and step sizes in units of `1/λ_max`, by index."""
+
+SMOOTH_TURNS = (("inside", 1.0), ("inside", 0.3), ("inside", 0.1), ("end", 0.5), ("start", 0.3), ("inside", 0.6))
+"""As `TURNS`, without step sizes above `1/λ_max`."""
 
 
 def dyadic(rng: Random, size: float = 1.0) -> float:
@@ -240,20 +244,36 @@ def barely_pretrained(rng: Random, index: int) -> Case:
     return {**case, "source_lr": case["source_lr"] * (2.0**-30 if index % 3 == 2 else 1.0)}
 
 
-def turning(rng: Random, index: int) -> Case:
+def turning(rng: Random, index: int, turns: Sequence[tuple[str, float]] = TURNS, last: int = 24) -> Case:
     """As `pretraining`, few target steps, one quantity, a last source step, and the quantity least inside, at the end or at the start.
 
     What a case is wanted for is read off a run in float64; what a check compares is not.
     """
-    last = 24
     while True:
         case = {**pretraining(rng, index), "quantity": ("gradient_energy", "displacement", "test_error")[index % 3], "last": last}
-        wanted, factor = TURNS[index % len(TURNS)]
+        wanted, factor = turns[index % len(turns)]
         case |= {"source_lr": step_size(rng, case["source_features"], factor), "target_steps": 1 + index % 3}
         F = _float_trace(case, last)
         inside, falling = min(F[2:-2]) < 0.99 * min(F[0], F[-1]), F[-1] < 0.99 * min(F[:-2])
         if wanted == ("inside" if inside else "end" if falling else "start"):
             return case
+
+
+def smooth_turning(rng: Random, index: int) -> Case:
+    """As `turning` without overshooting modes, and with regular source Gram matrices, their eigenvalues apart by a tenth of the largest."""
+    # Every fourth case of `two_stages` is singular.
+    regular = index + index // 3
+    while True:
+        case = turning(rng, regular, [SMOOTH_TURNS[index % len(SMOOTH_TURNS)]], last=10)
+        values = eigenvalues(case["source_features"])
+        if min(b - a for a, b in pairwise(values)) > 0.1 * values[-1]:
+            return case
+
+
+def nested_sources(rng: Random, index: int) -> Case:
+    """Regular source and target features over shared weights."""
+    p, n_P, n_Q = 4, 2 + index % 3, 1 + index % 2
+    return {"source_features": features(rng, n_P, p), "target_features": features(rng, n_Q, p)}
 
 
 def _float_trace(case: Case, count: int) -> list[float]:

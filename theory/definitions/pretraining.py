@@ -13,19 +13,20 @@ QUANTITIES = ("gradient_energy", "displacement", "test_error")
 """In the order of the values; displacement and test error are squared."""
 
 
-def quantities(case: Case, pretrained: Any) -> Values:
+def quantities(case: Case, start: Any) -> Values:
     """Squared residual on the target, squared distance that fine-tuning moves the weights, and squared residual on test points."""
     F_Q, Y_Q = matrix(case["target_features"]), matrix(case["target_labels"])
-    tuned = train(F_Q, Y_Q, pretrained, case["target_lr"], case["target_steps"])
+    tuned = train(F_Q, Y_Q, start, case["target_lr"], case["target_steps"])
     left_on_test = matrix(case["test_labels"]) - matrix(case["test_features"]) * tuned
-    return [2 * half_square(Y_Q - F_Q * pretrained), 2 * half_square(tuned - pretrained), 2 * half_square(left_on_test)]
+    return [2 * half_square(Y_Q - F_Q * start), 2 * half_square(tuned - start), 2 * half_square(left_on_test)]
 
 
-def _pretrained(case: Case, steps: int | None) -> Any:
+def pretrained(case: Case, steps: int | None) -> Any:
+    """Weights after the source stage."""
     return train(matrix(case["source_features"]), matrix(case["source_labels"]), matrix(case["start"]), case["source_lr"], steps)
 
 
-def _trace(case: Case, count: int) -> list[Any]:
+def trace(case: Case, count: int) -> list[Any]:
     """The case's quantity after 0, 1, …, count source steps."""
     F, Y, W = matrix(case["source_features"]), matrix(case["source_labels"]), matrix(case["start"])
     chosen, trace = QUANTITIES.index(case["quantity"]), []
@@ -39,14 +40,13 @@ def curve(case: Case) -> Values:
     """Squared residual on the target after k gradient steps of a linear model on the source, and, after gradient steps on the target
     too, the squared distance the weights moved in them and the squared residual on test points.
     """
-    return quantities(case, _pretrained(case, case["source_steps"]))
+    return quantities(case, pretrained(case, case["source_steps"]))
 
 
 def initial_slope(case: Case) -> Values:
     """The same three quantities after one source step of a linear model, less those after none."""
     return [
-        after - before
-        for after, before in zip(quantities(case, _pretrained(case, 1)), quantities(case, matrix(case["start"])), strict=True)
+        after - before for after, before in zip(quantities(case, pretrained(case, 1)), quantities(case, matrix(case["start"])), strict=True)
     ]
 
 
@@ -56,7 +56,7 @@ def turns(case: Case) -> Values:
     """
     overshoots = case["source_lr"] * max(mp.eigsy(_second_moment(case), eigvals_only=True)) > 1
     reach = 2 if overshoots else 1
-    F = _trace(case, case["last"] + reach)
+    F = trace(case, case["last"] + reach)
     return [k for k in range(1, case["last"]) if F[k] < min(F[max(k - reach, 0) : k]) and F[k] <= min(F[k + 1 : k + reach + 1])]
 
 
@@ -64,9 +64,9 @@ def best(case: Case) -> Values:
     """The first source step up to last at which one of these quantities, from gradient descent on a linear model at every step, is
     least; None if it is lower still when the source is trained to the end.
     """
-    F = _trace(case, case["last"])
+    F = trace(case, case["last"])
     least = min(F)
-    limit = quantities(case, _pretrained(case, None))[QUANTITIES.index(case["quantity"])]
+    limit = quantities(case, pretrained(case, None))[QUANTITIES.index(case["quantity"])]
     return [None if limit < least else F.index(least)]
 
 

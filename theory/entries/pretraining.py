@@ -47,31 +47,33 @@ def _source(case: Case) -> tuple[GramSpectrum, np.ndarray]:
     return GramSpectrum.of(F @ F.T), np.array(case["source_labels"]) - F @ np.array(case["start"])
 
 
-def _curves(case: Case, build: Callable[..., Any] = turning.PretrainingCurve.of) -> list[Any]:
+def curves(case: Case, build: Callable[..., Any] = turning.PretrainingCurve.of) -> list[Any]:
+    """The twin's curves of the three quantities."""
     spectrum, y = _source(case)
     # One column as a vector, so that both forms are used.
     y = y[:, 0] if y.shape[1] == 1 else y
     return [build(spectrum, case["source_lr"], y, rho.reshape(-1, *y.shape[1:]), T) for rho, T in _starts_and_transfers(case)]
 
 
-def _chosen(case: Case) -> Any:
-    return _curves(case)[literal.QUANTITIES.index(case["quantity"])]
+def chosen(case: Case) -> Any:
+    """The curve of the case's quantity."""
+    return curves(case)[literal.QUANTITIES.index(case["quantity"])]
 
 
 def _call_curve(twin: Callable[..., Any], case: Case) -> Values:
-    return [curve(case["source_steps"]) for curve in _curves(case, twin)]
+    return [curve(case["source_steps"]) for curve in curves(case, twin)]
 
 
 def _call_slope(twin: Callable[..., Any], case: Case) -> Values:
-    return [twin(curve) for curve in _curves(case)]
+    return [twin(curve) for curve in curves(case)]
 
 
 def _call_turns(twin: Callable[..., Any], case: Case) -> Values:
-    return list(twin(_chosen(case), case["last"]))
+    return list(twin(chosen(case), case["last"]))
 
 
 def _call_best(twin: Callable[..., Any], case: Case) -> Values:
-    return [twin(_chosen(case), case["last"])]
+    return [twin(chosen(case), case["last"])]
 
 
 def _call_noise(twin: Callable[..., Any], case: Case) -> Values:
@@ -83,7 +85,7 @@ def _call_noise(twin: Callable[..., Any], case: Case) -> Values:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Parts:
+class Parts:
     """One quantity: weights of its components, `ρ`, and for each mode of `H_P` with `λ > 0` that `λ`, `T v` and `vᵀy_P`."""
 
     weights: list[Any]
@@ -101,7 +103,8 @@ class _Parts:
                 )
 
 
-def _parts(chain: Chain, case: Case) -> list[_Parts]:
+def quantity_parts(chain: Chain, case: Case) -> list[Parts]:
+    """The three quantities, in the order of `literal.QUANTITIES`."""
     F_P, F_Q, F_x = (matrix(case[f"{name}_features"]) for name in ("source", "target", "test"))
     l_P, l_Q, l_T = (
         matrix(case[f"{name}_labels"]) - matrix(case[f"{name}_features"]) * matrix(case["start"]) for name in ("source", "target", "test")
@@ -120,19 +123,19 @@ def _parts(chain: Chain, case: Case) -> list[_Parts]:
     metric = [modes.at(chain, name, value, lr, steps or 0) for value in values_Q]
     values, V = modes.decomposed(F_P)
 
-    def parts(weights: list[Any], rho: Any, T: Any) -> _Parts:
+    def made(weights: list[Any], rho: Any, T: Any) -> Parts:
         b, c = T * V, V.T * l_P
-        return _Parts(weights=weights, rho=rho, modes=[(v, b[:, i], c[i, :]) for i, v in enumerate(values) if v])
+        return Parts(weights=weights, rho=rho, modes=[(v, b[:, i], c[i, :]) for i, v in enumerate(values) if v])
 
     test_start, test_transfer = (evaluate(chain.results[key], blocks) for key in ("start", "transfer"))
     return [
-        parts([mp.mpf(1)] * F_Q.rows, l_Q, blocks[s.H_QP]),
-        parts(metric, V_Q.T * l_Q, V_Q.T * blocks[s.H_QP]),
-        parts([mp.mpf(1)] * F_x.rows, test_start, test_transfer),
+        made([mp.mpf(1)] * F_Q.rows, l_Q, blocks[s.H_QP]),
+        made(metric, V_Q.T * l_Q, V_Q.T * blocks[s.H_QP]),
+        made([mp.mpf(1)] * F_x.rows, test_start, test_transfer),
     ]
 
 
-def _summed(chain: Chain, parts: _Parts, case: Case, steps: int | None, name: str) -> Any:
+def summed(chain: Chain, parts: Parts, case: Case, steps: int | None, name: str) -> Any:
     """The result `name`, `value` or `change` of a component, summed over components."""
     given = {s.eta: mp.mpf(case["source_lr"]), s.k: steps}
     total = mp.mpf(0)
@@ -146,21 +149,23 @@ def _summed(chain: Chain, parts: _Parts, case: Case, steps: int | None, name: st
     return total
 
 
-def _closed_curve(chain: Chain, case: Case) -> Values:
-    return [_summed(chain, parts, case, case["source_steps"], "value") for parts in _parts(chain, case)]
+def closed_curve(chain: Chain, case: Case) -> Values:
+    """The three quantities after the case's source steps."""
+    return [summed(chain, parts, case, case["source_steps"], "value") for parts in quantity_parts(chain, case)]
 
 
 def _closed_slope(chain: Chain, case: Case) -> Values:
-    return [_summed(chain, parts, case, 0, "change") for parts in _parts(chain, case)]
+    return [summed(chain, parts, case, 0, "change") for parts in quantity_parts(chain, case)]
 
 
-def _chosen_parts(chain: Chain, case: Case) -> _Parts:
-    return _parts(chain, case)[literal.QUANTITIES.index(case["quantity"])]
+def chosen_parts(chain: Chain, case: Case) -> Parts:
+    """Those of the case's quantity."""
+    return quantity_parts(chain, case)[literal.QUANTITIES.index(case["quantity"])]
 
 
 def _closed_turns(chain: Chain, case: Case) -> Values:
-    parts, last = _chosen_parts(chain, case), case["last"]
-    changes = [_summed(chain, parts, case, k, "change") for k in range(last + 1)]
+    parts, last = chosen_parts(chain, case), case["last"]
+    changes = [summed(chain, parts, case, k, "change") for k in range(last + 1)]
     if case["source_lr"] * max(value for value, _, _ in parts.modes) > 1:
         # Over two steps: the sum of two changes. Before step 1 there is only one step.
         return [
@@ -172,16 +177,17 @@ def _closed_turns(chain: Chain, case: Case) -> Values:
 
 
 def _closed_best(chain: Chain, case: Case) -> Values:
-    parts = _chosen_parts(chain, case)
-    values = [_summed(chain, parts, case, k, "value") for k in range(case["last"] + 1)]
-    return [None if _summed(chain, parts, case, None, "value") < min(values) else values.index(min(values))]
+    parts = chosen_parts(chain, case)
+    values = [summed(chain, parts, case, k, "value") for k in range(case["last"] + 1)]
+    return [None if summed(chain, parts, case, None, "value") < min(values) else values.index(min(values))]
 
 
-def _closed_noise(chain: Chain, case: Case) -> Values:
+def closed_noise(chain: Chain, case: Case) -> Values:
+    """What noise adds to them, per label column."""
     name = "end" if case["source_steps"] is None else "mode"
     given = {s.eta: mp.mpf(case["source_lr"]), s.k: case["source_steps"], pretraining.variance: mp.mpf(case["variance"])}
     totals = []
-    for parts in _parts(chain, case):
+    for parts in quantity_parts(chain, case):
         pairs = ((weight, {s.lam: value, pretraining.b: b[i]}) for i, weight in enumerate(parts.weights) for value, b, _ in parts.modes)
         totals.append(mp.fsum(weight * evaluate(chain.results[name], mode | given) for weight, mode in pairs))
     return totals
@@ -190,7 +196,7 @@ def _closed_noise(chain: Chain, case: Case) -> Values:
 # Tolerances ---------------------------------------------------------------------------------------------------------------------
 
 
-def _roots(case: Case, labels: float, steps: int | None) -> list[tuple[float, float]]:
+def roots(case: Case, labels: float, steps: int | None) -> list[tuple[float, float]]:
     """Sizes, condition included, of what each quantity is the square of: without pretraining, and what pretraining adds."""
     F_P, F_Q, F_x = (case[f"{name}_features"] for name in ("source", "target", "test"))
     start = scales.norm(case["start"])
@@ -211,21 +217,22 @@ def _roots(case: Case, labels: float, steps: int | None) -> list[tuple[float, fl
     ]
 
 
-def _source_labels(case: Case) -> float:
+def source_labels(case: Case) -> float:
+    """Size of the source labels less initial outputs."""
     return scales.norm(case["source_labels"]) + scales.norm(case["source_features"]) * scales.norm(case["start"])
 
 
 def _curve_scale(case: Case) -> list[float]:
-    return [(rho + moved) ** 2 for rho, moved in _roots(case, _source_labels(case), case["source_steps"])]
+    return [(rho + moved) ** 2 for rho, moved in roots(case, source_labels(case), case["source_steps"])]
 
 
 def _slope_scale(case: Case) -> list[float]:
-    return [moved * (2 * rho + moved) for rho, moved in _roots(case, _source_labels(case), 1)]
+    return [moved * (2 * rho + moved) for rho, moved in roots(case, source_labels(case), 1)]
 
 
 def _noise_scale(case: Case) -> list[float]:
     labels = math.sqrt(case["variance"] * len(case["source_features"]))
-    return [moved**2 for _, moved in _roots(case, labels, case["source_steps"])]
+    return [moved**2 for _, moved in roots(case, labels, case["source_steps"])]
 
 
 ENTRIES = (
@@ -235,7 +242,7 @@ ENTRIES = (
         statement=f"{_FORM}: gradient energy for ρ = y_Q, T = H_QP; squared displacement for these times √H_Q φ(H_Q); squared test error "
         "for ρ = y_T − H_TQ φ(H_Q) y_Q, T = H_TP − H_TQ φ(H_Q) H_QP.",
         derivation=pretraining.curve,
-        closed_form=_closed_curve,
+        closed_form=closed_curve,
         twin=turning.PretrainingCurve.of,
         call=_call_curve,
         definition=literal.curve,
@@ -296,7 +303,7 @@ ENTRIES = (
         title="Source noise in a quantity",
         statement="E F with noise σ² on source labels − F without = σ² Σᵢ (1 − qᵢ^k)² ‖T vᵢ‖²/λᵢ², qᵢ = 1 − ηλᵢ, for each label column.",
         derivation=pretraining.noise,
-        closed_form=_closed_noise,
+        closed_form=closed_noise,
         twin=turning.source_noise_energy,
         call=_call_noise,
         definition=literal.source_noise,

@@ -80,7 +80,8 @@ def predicted(twin: Callable[..., Any], case: Case) -> TransferOutcome:
         test_source=F["test"] @ F["source"].T,
         test_target=F["test"] @ F["target"].T,
     )
-    schedule = Schedule(case["source_steps"], case["target_steps"], case["source_lr"], case["target_lr"])
+    options = {name: case[name] for name in ("momentum", "weight_decay", "anchor") if name in case}
+    schedule = Schedule(case["source_steps"], case["target_steps"], case["source_lr"], case["target_lr"], **options)
     outputs = tuple((F[name] @ start).reshape(flat[name].shape) for name in F)
     outcome: TransferOutcome = twin(problem, schedule, gram=blocks, initial_outputs=outputs)
     return outcome

@@ -10,21 +10,22 @@ minimum the difference of two values of `F` would be rounding.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
-from itertools import pairwise
+import math
+from dataclasses import dataclass, replace
 
 import array_api_compat as compat
+import numpy as np
 
 from theory.arrays import Array, namespace, scalar, to_numpy
 from theory.errors import InvalidInput
+from theory.numeric.fractional import largest_fraction, least_fraction
+from theory.numeric.mode_contributions import ModeContributions
 from theory.numeric.spectrum import GramSpectrum, Steps, integral_filter, residual_filter
+from theory.numeric.turn_bound import ExponentialSum, TurnBound
+from theory.numeric.turn_search import SlopeSearch
 
 # A sum over n modes is rounded by n·eps of its terms' sizes; an exponential by eps times its argument, at most −log of the least float64.
 _DEEPEST = 745
-# Intervals of steps narrower than this share of their start are not divided any further; see `PretrainingCurve.turns`.
-_FINEST = 2.0**-12
-_BATCH = 2048
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,12 +40,15 @@ class PretrainingCurve:
         `ρ`: what is left at `k = 0`.
     modes : (n_P, p, c) array
         `gᵢ`, zero where `λᵢ = 0`.
+    noise : (n_P,) array
+        `‖T vᵢ‖²/λᵢ²`: what unit noise on source labels adds through each mode, per label column; zero where `λᵢ = 0`.
     """
 
     spectrum: GramSpectrum
     lr: float
     start: Array
     modes: Array
+    noise: Array
 
     @classmethod
     def of(cls, spectrum: GramSpectrum, lr: float, y_source: Array, start: Array, transfer: Array) -> PretrainingCurve:
@@ -80,9 +84,11 @@ class PretrainingCurve:
                 f"y_source has shape {tuple(y_source.shape)}, start {tuple(start.shape)}, transfer {tuple(transfer.shape)}; "
                 f"({spectrum.size},), (p,) and (p, {spectrum.size}) are allowed, or the first two with equally many columns"
             )
-        weights = integral_filter(spectrum.values, lr, None)[:, None] * spectrum.project(columns)
+        inverse = integral_filter(spectrum.values, lr, None)
+        weights = inverse[:, None] * spectrum.project(columns)
         directions = (transfer @ spectrum.vectors).T
-        return cls(spectrum, lr, rest, directions[:, :, None] * weights[:, None, :])
+        noise = inverse**2 * xp.sum(directions * directions, axis=1)
+        return cls(spectrum, lr, rest, directions[:, :, None] * weights[:, None, :], noise)
 
     def __call__(self, steps: Steps) -> float:
         """`F(k)`; `None` for the limit.
@@ -146,6 +152,114 @@ class PretrainingCurve:
         """
         return self._change(0, 1)[0]
 
+    # What decides it ---------------------------------------------------------------------------------------------------------
+
+    def turn_bound(self) -> TurnBound:
+        """How often `F` can turn at most: Laguerre's rule on `F(k + 1) − F(k) = −Σ (1 − b) A_b b^k`, bases `qᵢ` and `qᵢqⱼ`.
+
+        Where a partial sum is within rounding of zero, the sign that gives most turns is counted: the bound holds all the same.
+
+        Raises
+        ------
+        InvalidInput
+            For `η > 1/λ_max`, where some `qᵢ` are negative and the rule does not hold.
+        """
+        return self._slope_terms().turn_bound()
+
+    def late_trend(self) -> int:
+        """Whether `F` at last rises to its limit (1) or falls to it (−1); 0 where it stands still, or within rounding does.
+
+        Sign of the slowest term of `F(k + 1) − F(k)`: with `λ₁` the least eigenvalue and `g₁·ρ_∞ ≠ 0`, `F` rises iff `g₁·ρ_∞ < 0`.
+
+        Raises
+        ------
+        InvalidInput
+            For `η > 1/λ_max`, where `F` may zigzag to its limit.
+        """
+        return self._slope_terms().late_sign()
+
+    def turn_is_certain(self) -> bool:
+        """Whether the first step helps and `F` at last rises: then some finite `k > 0` is better than both ends.
+
+        Enough, not necessary: `F` may rise at first, or fall at last, and yet be least in between (`best` decides).
+
+        Raises
+        ------
+        InvalidInput
+            For `η > 1/λ_max`.
+        """
+        return self.late_trend() > 0 and self._falls(0, 1)
+
+    def with_source_noise(self, variance: float) -> PretrainingCurve:
+        """The mean of `F` over independent noise of this variance on every source label, as a curve: `F(k) + c σ² N(k)`.
+
+        `N(k) = Σᵢ (1 − qᵢ^k)² ‖T vᵢ‖²/λᵢ²`, `c` the number of label columns.
+
+        Raises
+        ------
+        InvalidInput
+            For a negative `variance`.
+        """
+        if not 0 <= variance < math.inf:
+            raise InvalidInput(f"variance is {variance}; a finite number of 0 or more is allowed")
+        xp, (n, _, c) = namespace(self.modes), self.modes.shape
+        # One more component for each mode, which starts at zero and ends at its noise.
+        added = xp.sqrt(variance * c * self.noise)[:, None] * xp.eye(n, dtype=self.modes.dtype, device=compat.device(self.modes))
+        room = xp.zeros((n, n, c - 1), dtype=self.modes.dtype, device=compat.device(self.modes))
+        start = xp.concat([self.start, xp.zeros((n, c), dtype=self.modes.dtype, device=compat.device(self.modes))])
+        return replace(self, start=start, modes=xp.concat([self.modes, xp.concat([added[:, :, None], room], axis=2)], axis=1))
+
+    def noise_window(self, last: int) -> tuple[float, float]:
+        """The variances `σ² > 0` of source noise at which a finite `k > 0` is best: exactly those in the open interval `(low, high)`.
+
+        `low = min_k (F(k) − F(∞))/(N(∞) − N(k))`, `0 < k ≤ last`: above it some `k` beats training to the end. `high = max_k (F(0) −
+        F(k))/N(k)`, the end included: below it some `k` beats no pretraining. Both are divided by the number of label columns, and 0 for
+        less. Where `low ≥ high` no variance has such a `k`. What holds at one variance holds above it (first) or below it (second),
+        because `N` grows with `k`: and the `k` that is lowest then beats both ends, if each is beaten by any.
+
+        Raises
+        ------
+        InvalidInput
+            If `last < 1`, for `η > 1/λ_max` (where `N` need not grow), or where no source label reaches the quantity.
+        NotConverged
+            If the search does not settle.
+        """
+        _check_last(last)
+        self._check_monotone()
+        if not scalar(namespace(self.noise).sum(self.noise)) > 0:
+            raise InvalidInput("the transfer matrix is zero on every mode of the source; one with an entry that is not is allowed")
+        c = self.modes.shape[2]
+
+        def beats_the_end(k: Steps) -> float:
+            left = self._noise_left(k)
+            # Nothing is left to learn, so the end is no worse.
+            return -self._change(k, None)[0] / (c * left) if k is not None and left > 0 else math.inf
+
+        def beats_the_start(k: Steps) -> float:
+            return -self._change(0, k)[0] / (c * self._noise_at(k))
+
+        def lowest_at(variance: float) -> Steps:
+            if last == 1:
+                return 1
+            lowest = self.with_source_noise(variance)._after_one_step().best(last - 1)
+            return None if lowest is None else lowest + 1
+
+        powers = [min(2**power, last) for power in range(last.bit_length() + 1)]
+        return least_fraction(beats_the_end, lowest_at, powers), largest_fraction(beats_the_start, lowest_at, powers)
+
+    def contributions(self, steps: Steps) -> ModeContributions:
+        """What each mode of the source adds to `F(k) − F(0)`, and what share of it would be best.
+
+        Raises
+        ------
+        InvalidInput
+            For negative `steps`.
+        """
+        if steps is not None and steps < 0:
+            raise InvalidInput(f"steps is {steps}; 0 or more, or None, is allowed")
+        values = self.spectrum.values
+        return ModeContributions.of(values, values * integral_filter(values, self.lr, steps), self.modes, self.start, self._left(steps))
+
     # Differences -------------------------------------------------------------------------------------------------------------
 
     def _left(self, steps: Steps) -> Array:
@@ -194,116 +308,49 @@ class PretrainingCurve:
 
     def _minima(self, last: int) -> list[int]:
         """Minima in `(0, last)` among steps of one parity for stride 2, else among all."""
-        return sorted(k for phase in range(self._stride) for k in _Slope(self, phase).minima(last) if k < last)
+        xp, values = namespace(self.start), self.spectrum.values
+        modes, end = xp.reshape(self.modes, (values.shape[0], -1)), xp.reshape(self._left(None), (1, -1))
+        searches = (
+            SlopeSearch(values, self.lr, modes, end, sizes=self._sizes, rounding=self._rounding, stride=self._stride, phase=phase)
+            for phase in range(self._stride)
+        )
+        return sorted(k for search in searches for k in search.minima(last) if k < last)
 
+    # Terms and noise ---------------------------------------------------------------------------------------------------------
 
-class _Slope:
-    """`D(k) = F(k + stride) − F(k)` at `k = phase, phase + stride, …`: sums of exponentials with positive bases."""
-
-    def __init__(self, curve: PretrainingCurve, phase: int) -> None:
-        xp = namespace(curve.start)
-        self.stride, self.phase = curve._stride, phase
-        x = curve.lr * curve.spectrum.values
-        # |1 − x| = 1 − min(x, 2 − x), and 2 − x is exact for x in [1, 2].
-        near = xp.where(x > 1, 2 - x, x)
-        self.at_once = near >= 1
-        self.log_base = xp.log1p(-xp.where(self.at_once, xp.zeros_like(near), near))
-        self.leaves = x if self.stride == 1 else x * (2 - x)  # 1 − q^stride, without cancellation
-        signs = xp.where((x > 1) & (phase == 1), -xp.ones_like(x), xp.ones_like(x))
-        modes = signs[:, None] * xp.reshape(curve.modes, (curve.modes.shape[0], -1))
-        end = xp.reshape(curve._left(None), (1, -1))
-        if modes.shape[1] > modes.shape[0] + 1:
-            # Only inner products matter, and those of n + 1 vectors need n + 1 coordinates.
-            triangle = xp.linalg.qr(xp.concat([end, modes]).T)[1].T
-            end, modes = triangle[:1, :], triangle[1:, :]
-        self.end, self.modes, self.sizes = end, modes, curve._sizes
-        self.rounding = curve._rounding
-        self.known: dict[int, tuple[float, float, float, float, float]] = {}
-
-    def minima(self, last: int) -> list[int]:
-        """Steps where `D` goes from negative to positive, `D` evaluated at most at `last − 1`."""
-        end = last - 1 - (last - 1 - self.phase) % self.stride
-        if end < self.phase:
-            return []
-        # Before the first odd step nothing can have risen.
-        found, fallen = [], self.phase - self.stride if self.phase else None
-        for k in self._searched(end):
-            sign = self._sign(k)
-            if sign < 0:
-                fallen = k
-            elif sign > 0 and fallen is not None:
-                found.append(self._first_not_falling(fallen, k))
-                fallen = None
-        return found
-
-    def _searched(self, end: int) -> list[int]:
-        """Steps from the phase to `end` between which, taken in turn, no change of sign is left to find."""
-        grid, width = [self.phase], self.stride
-        while grid[-1] < end:
-            grid.append(min(end, self.phase + width))
-            width *= 2
-        points, cells = set(grid), list(pairwise(grid))
-        self._evaluate(points)
-        while cells := [cell for cell in cells if self._open(*cell)]:
-            halves = [(a, a + (b - a) // (2 * self.stride) * self.stride, b) for a, b in cells]
-            self._evaluate(middle for _, middle, _ in halves)
-            points.update(middle for _, middle, _ in halves)
-            cells = [half for a, middle, b in halves for half in ((a, middle), (middle, b))]
-        return sorted(points)
-
-    def _open(self, a: int, b: int) -> bool:
-        """Whether the interval is to be divided."""
-        if b - a <= self.stride:
-            return False
-        if self._sign(a) * self._sign(b) < 0:
-            return True
-        if b - a <= a * _FINEST:
-            return False
-        slope, step, both, step_terms, both_terms = self.known[a]
-        later_slope, later_step, later_both, later_step_terms, later_both_terms = self.known[b]
-        # D = −s·M; s and M differ within the interval from their values at its ends by at most what their terms lose over it.
-        step_lost, both_lost = step_terms - later_step_terms, both_terms - later_both_terms
-        from_a = step * both_lost + both * step_lost + step_lost * both_lost
-        from_b = later_step * both_lost + later_both * step_lost + step_lost * both_lost
-        floor = self.rounding * step_terms
-        one_sign = abs(slope) > from_a + floor or abs(later_slope) > from_b + floor
-        flat = abs(slope) + from_a <= floor
-        return not (one_sign or flat)
-
-    def _first_not_falling(self, falling: int, rising: int) -> int:
-        while rising - falling > self.stride:
-            middle = falling + (rising - falling) // (2 * self.stride) * self.stride
-            self._evaluate([middle])
-            if self._sign(middle) < 0:
-                falling = middle
-            else:
-                rising = middle
-        return rising
-
-    def _sign(self, k: int) -> int:
-        """Of `D(k)`; 0 within rounding."""
-        slope, floor = self.known[k][0], self.rounding * self.known[k][3]
-        return 0 if abs(slope) <= floor else 1 if slope > 0 else -1
-
-    def _evaluate(self, steps: Iterable[int]) -> None:
-        """`D`, `‖s‖`, `‖M‖` and the sizes of their decaying terms added up; `s = L(k) − L(k + stride)`, `M = L(k) + L(k + stride)`."""
-        wanted = sorted(set(steps) - self.known.keys())
-        xp, device = namespace(self.modes), compat.device(self.modes)
-        for low in range(0, len(wanted), _BATCH):
-            batch = wanted[low : low + _BATCH]
-            k = xp.asarray([float(step) for step in batch], dtype=self.modes.dtype, device=device)[:, None]
-            left = xp.exp(k * self.log_base[None, :])
-            left = xp.where(self.at_once[None, :] & (k > 0), xp.zeros_like(left), left)
-            step, both = left * self.leaves, left * (2 - self.leaves)
-            s, m = step @ self.modes, 2 * self.end + both @ self.modes
-            rows = (
-                -xp.sum(s * m, axis=1),
-                xp.sqrt(xp.sum(s * s, axis=1)),
-                xp.sqrt(xp.sum(m * m, axis=1)),
-                step @ self.sizes,
-                both @ self.sizes,
+    def _check_monotone(self) -> None:
+        if self._stride == 2:
+            raise InvalidInput(
+                f"lr is {self.lr:.6g}; at most 1/λ_max = {1 / self.spectrum.largest:.6g} is allowed here: above it modes overshoot"
             )
-            self.known.update(zip(batch, zip(*(to_numpy(row).tolist() for row in rows), strict=True), strict=True))
+
+    def _slope_terms(self) -> ExponentialSum:
+        """`F(k + 1) − F(k)` as a sum of exponentials in `k`."""
+        self._check_monotone()
+        modes, end = to_numpy(self.modes), to_numpy(self._left(None))
+        return ExponentialSum.of_differences(
+            np.asarray(self.lr * to_numpy(self.spectrum.values), dtype=float),
+            modes.reshape(modes.shape[0], -1).astype(float),
+            end.reshape(-1).astype(float),
+            eps=float(namespace(self.start).finfo(self.start.dtype).eps),
+            apart=self.lr * self.spectrum.cutoff,
+        )
+
+    def _noise_at(self, steps: Steps) -> float:
+        """`N(k)`."""
+        values = self.spectrum.values
+        shares = values * integral_filter(values, self.lr, steps)
+        return scalar(namespace(shares).sum(self.noise * shares**2))
+
+    def _noise_left(self, steps: Steps) -> float:
+        """`N(∞) − N(k) = Σ q^k (2 − q^k) ‖T v‖²/λ²`, without cancellation."""
+        left = residual_filter(self.spectrum.values, self.lr, steps)
+        return scalar(namespace(left).sum(self.noise * left * (2 - left)))
+
+    def _after_one_step(self) -> PretrainingCurve:
+        """`F(k + 1)` as a curve in `k`."""
+        q = residual_filter(self.spectrum.values, self.lr, 1)
+        return replace(self, start=self._left(1), modes=q[:, None, None] * self.modes, noise=q**2 * self.noise)
 
 
 def source_noise_energy(spectrum: GramSpectrum, transfer: Array, variance: float, lr: float, steps: Steps) -> float:

@@ -62,6 +62,8 @@ SHAPES: dict[Expression, tuple[int, int]] = {}
 def matrix(name: str, rows: int, columns: int) -> Expression:
     """A non-commutative symbol that numeric checks draw as a `rows × columns` matrix."""
     symbol = sp.Symbol(name, commutative=False)
+    if SHAPES.get(symbol, (rows, columns)) != (rows, columns):
+        raise ValueError(f"{name} is {rows} × {columns} here and {SHAPES[symbol]} elsewhere; one shape for each name is allowed")
     SHAPES[symbol] = (rows, columns)
     return symbol
 
@@ -99,6 +101,38 @@ GRAM_BLOCKS: dict[Expression, Expression] = {
     q_Q: 1 - F_Q * F_Qt * phi_Q,
 }
 """Gram blocks as products of features, and `q = 1 − Hφ`, which `theory.symbolic.filters` derives."""
+
+
+MEANINGS: dict[Expression, str] = {
+    eta: "step size of gradient descent",
+    lam: "an eigenvalue of a Gram matrix",
+    k: "number of steps",
+    t: "time of gradient flow, ηk",
+    c: "coefficient of what is to be learnt on an eigenvector, vᵀy",
+    j: "index of a step",
+    kappa: "scale of the initial weights",
+    theta: "angle between two inputs",
+    radius: "length, in polar coordinates",
+    angle: "angle, in polar coordinates or of an eigenvector",
+    m: "number of neurons",
+    F_P: "tangent features of the source, one row a point",
+    F_Q: "tangent features of the target",
+    F_x: "tangent features of a test point",
+    H_P: "Gram matrix of the source",
+    H_Q: "Gram matrix of the target",
+    H_QP: "Gram matrix between target and source",
+    H_PQ: "Gram matrix between source and target",
+    h_P: "Gram row between a test point and the source",
+    h_Q: "Gram row between a test point and the target",
+    phi_P: "integral filter on the source, φ_k(H_P)",
+    phi_Q: "integral filter on the target, φ_k(H_Q)",
+    q_P: "residual filter on the source",
+    q_Q: "residual filter on the target",
+    W_0: "initial weights",
+    l_P: "source labels, less initial outputs",
+    l_Q: "target labels, less initial outputs",
+}
+"""What the symbols above stand for, in words."""
 
 
 def at(expr: Expression, symbol: Expression, value: Expression | int) -> Expression:

@@ -1,0 +1,207 @@
+"""What the kernel regime rules out: transfer through a fresh output head, and flatter minima after pretraining.
+
+Claims tested. A net is trained on the source and its head replaced by new random signs: what pretraining adds to the outputs on the target
+has the predicted size at the widest nets and vanishes like `m^{-1/2}`, and so does the gain. The kernel does not make up for it: on
+target points it changes with pretraining by `m^{-3/4}`, each of the share `∝ m^{-1/2}` of neurons that flip by `1/m` and either way
+(`√(m·m^{-1/2})/m`). Trained on the target with the old head, from pretrained and from initial weights, nets end in minima whose kernels,
+and so whose Hessians, differ in the mean by a bias `∝ m^{-1/2}` (a neuron that a sample switches off no longer feels it, so flips do not
+balance on what is trained on) and by a fluctuation `∝ m^{-3/4}`: equally flat in the limit.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from sim.dynamics import BlockedNet, workers
+from sim.estimate import Estimate, bias_and_spread, estimate, fit_exponent
+from sim.experiments.arms import task_label
+from sim.experiments.claims import Claim, exponent_claim, gap_claim, z_claim
+from sim.frozen import frozen_gram
+from sim.networks import initial_net
+from sim.records import Cache
+from sim.rng import generator
+from sim.tasks import DigitsTask, SphereTask, Task, problem_of
+from theory.numeric import stages
+from theory.numeric.gram import relu_gram
+from theory.numeric.ruled_out import fresh_head_energy
+from theory.numeric.spectrum import GramSpectrum
+from theory.problem import TransferProblem
+
+NAME = "fresh_head"
+TITLE = "A fresh output head sees no transfer, and minima are equally flat"
+
+HEADS = 64
+"""Fresh heads for each net: they cost little beside its training."""
+
+FLATNESS = 0.01
+"""Relative difference of the largest Hessian eigenvalues that the widest nets may have."""
+
+RATES = {
+    "outputs": ("what pretraining adds to the outputs of a fresh head, root mean square", -0.5),
+    "gain": ("gain through a fresh head, standard deviation over heads", -0.5),
+    "pretrained kernel": ("change of the target kernel through pretraining, fluctuation over nets", -0.75),
+    "minima, bias": ("kernels of pretrained less other minima, length of the mean over nets", -0.5),
+    "minima, spread": ("kernels of pretrained less other minima, fluctuation round the mean", -0.75),
+}
+"""What is fitted, in words, and the exponent claimed. Outputs are relative to the target labels, kernels to the infinite-width one."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """Settings of the experiment.
+
+    Parameters
+    ----------
+    tasks : tuple
+    widths : tuple of int, at least four
+    seeds : int ≥ 3
+        Nets for each task and width.
+    steps : int
+        Gradient steps of every stage.
+    dtype : "float64" or "float32"
+        Of the nets.
+    """
+
+    tasks: tuple[SphereTask | DigitsTask, ...]
+    widths: tuple[int, ...]
+    seeds: int = 8
+    steps: int = 50
+    dtype: str = "float64"
+
+    @classmethod
+    def profile(cls, name: str) -> Config:
+        """`"smoke"`, `"quick"`, `"standard"` or `"full"`."""
+        if name == "smoke":
+            return cls(tasks=(SphereTask(n_source=20, n_target=10, n_test=1),), widths=(128, 256, 512, 1024), steps=10)
+        if name == "quick":
+            tasks = (SphereTask(n_test=1), DigitsTask(n_source=80, n_target=40, n_test=1))
+            return cls(tasks=tasks, widths=(256, 512, 1024, 2048, 4096, 8192))
+        tasks = (SphereTask(n_test=1), DigitsTask(n_target=60, n_test=1))
+        widths = tuple(2**e for e in range(8, 16 if name == "standard" else 18))
+        return cls(tasks=tasks, widths=widths, seeds=16 if name == "standard" else 32, steps=200)
+
+
+def run(config: Config, cache: Cache) -> dict[str, Any]:
+    """Train what is not in the cache yet and return the record's results, claims among them."""
+    cells: list[dict[str, Any]] = []
+    fits: list[dict[str, Any]] = []
+    claims: list[Claim] = []
+    seconds = 0.0
+    for task in config.tasks:
+        label = task_label(task)
+        nets = list(_nets(task, config, cache, f"{NAME}: {label}"))
+        seconds += sum(net["seconds"] for net in nets)
+        by_width = [nets[i * config.seeds : (i + 1) * config.seeds] for i in range(len(config.widths))]
+        sizes = [_sizes(here) for here in by_width]
+        where = f"{label}, widths {config.widths[0]:,} to {config.widths[-1]:,}"
+        for quantity, (words, rate) in RATES.items():
+            values = [size[quantity] for size in sizes]
+            cells += [
+                {"task": label, "quantity": quantity, "width": width, "size": asdict(value)}
+                for width, value in zip(config.widths, values, strict=True)
+            ]
+            fit = fit_exponent(config.widths, values) if all(v.mean != 0 and v.standard_error > 0 for v in values) else None
+            fits.append({"task": label, "quantity": quantity, "claimed": rate, "fit": fit and asdict(fit)})
+            claims.append(exponent_claim(f"exponent in width: {words}", where, fit, rate))
+        claims += _widest(task, label, config, by_width[-1])
+    return {"cells": cells, "fits": fits, "claims": [c.to_dict() for c in claims], "seconds": seconds}
+
+
+def _widest(task: Task, label: str, config: Config, nets: Sequence[dict[str, Any]]) -> Iterator[Claim]:
+    where = f"{label}, width {config.widths[-1]:,}"
+    energy = estimate([config.widths[-1] * net["energy"] for net in nets])
+    yield z_claim(
+        "width times the energy that pretraining adds to the outputs of a fresh head", where, "", energy, _predicted(task, config.steps)
+    )
+    gap = estimate([net["largest"][0] - net["largest"][1] for net in nets])
+    words = "largest Hessian eigenvalue, pretrained less other minimum, relative to infinite width"
+    yield gap_claim(words, where, "", gap, 0.0, FLATNESS, relative=False)
+
+
+def _predicted(task: Task, steps: int) -> float:
+    """`m E ‖u'‖²` over the labels' squared norm."""
+    source, target = _sets(task)
+    P = GramSpectrum.of(relu_gram(source[0]))
+    alpha = stages.coefficients(P, source[1], 1 / P.largest, steps)
+    return float(np.sum(fresh_head_energy(source[0], alpha, target[0])) / np.sum(target[1] ** 2))
+
+
+def _sizes(nets: Sequence[dict[str, Any]]) -> dict[str, Estimate]:
+    """Each quantity of `RATES` over the nets of one width."""
+    changed = bias_and_spread(np.array([net["pretrained kernel"] for net in nets]))
+    minima = bias_and_spread(np.array([net["minima"] for net in nets]))
+    return {
+        "outputs": estimate([net["energy"] ** 0.5 for net in nets]),
+        "gain": estimate([net["gain"] for net in nets]),
+        "pretrained kernel": changed[1],
+        "minima, bias": minima[0],
+        "minima, spread": minima[1],
+    }
+
+
+def _nets(task: Task, config: Config, cache: Cache, label: str) -> Iterator[dict[str, Any]]:
+    """The nets of all widths, widths outermost, from the cache or computed now and kept; with a progress bar on a terminal."""
+    specs = [(width, seed) for width in config.widths for seed in range(config.seeds)]
+    # What a net's numbers depend on beside the code that every experiment shares.
+    code = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()
+    about = {"experiment": NAME, "code": code, "data": problem_of(task).content_hash, "steps": config.steps, "dtype": config.dtype}
+    # disable=None: the bar vanishes where there is no terminal.
+    with workers() as run_map:
+        for width, seed in tqdm(specs, desc=label, unit="net", disable=None, leave=False):
+            key = cache.key({**about, "task": asdict(task), "width": width, "seed": seed})
+            result = cache.get(key)
+            if result is None:
+                result = _train(task, width, seed, config, run_map)
+                cache.put(key, result)
+            yield result
+
+
+@lru_cache(maxsize=16)
+def _sets(task: Task) -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:
+    problem = problem_of(task)
+    assert problem.source is not None
+    return problem.source, problem.target
+
+
+def _train(task: Task, width: int, seed: int, config: Config, run_map: Callable) -> dict[str, Any]:
+    started = time.perf_counter()
+    (X_P, y_P), (X_Q, y_Q) = _sets(task)
+    P, Q = GramSpectrum.of(relu_gram(X_P)), GramSpectrum.of(relu_gram(X_Q))
+    start, a = (part.astype(config.dtype) for part in initial_net(width, X_P.shape[1], 1, seed=seed))
+
+    def trained(W: np.ndarray, X: np.ndarray, y: np.ndarray, spectrum: GramSpectrum) -> np.ndarray:
+        net = BlockedNet(W.copy(), a, run_map)
+        net.descend(X.astype(config.dtype), y[:, None], lr=1 / spectrum.largest, steps=config.steps)
+        return net.W
+
+    pretrained = trained(start, X_P, y_P, P)
+    heads = generator("fresh heads", width, seed).choice([-1.0, 1.0], size=(width, HEADS)).astype(config.dtype)
+    # The new head's outputs at W(0) are noise whatever the source: only what pretraining adds is compared.
+    before, after = (BlockedNet(W, heads, run_map).outputs(X_Q.astype(config.dtype)) for W in (start, pretrained))
+    added = after - before
+    gains = [stages.transfer_gain(Q, y_Q, y_Q - added[:, h])[0] for h in range(HEADS)]
+
+    def kernel(W: np.ndarray) -> np.ndarray:
+        # Only the target's block is wanted; any source will do.
+        return np.asarray(frozen_gram(TransferProblem(source=(X_Q[:1], y_Q[:1]), target=(X_Q, y_Q)), W.astype(np.float64), a).target)
+
+    tuned, other = trained(pretrained, X_Q, y_Q, Q), trained(start, X_Q, y_Q, Q)
+    H_tuned, H_other = kernel(tuned), kernel(other)
+    upper, size = np.triu_indices(len(X_Q)), float(np.linalg.norm(Q.values))
+    return {
+        "energy": float(np.mean(np.sum(added**2, axis=0)) / np.sum(y_Q**2)),
+        "gain": float(np.std([g for g in gains if g is not None], ddof=1)),
+        "pretrained kernel": ((kernel(pretrained) - kernel(start))[upper] / size).tolist(),
+        "minima": ((H_tuned - H_other)[upper] / size).tolist(),
+        "largest": [float(np.linalg.eigvalsh(H)[-1] / Q.largest) for H in (H_tuned, H_other)],
+        "seconds": time.perf_counter() - started,
+    }

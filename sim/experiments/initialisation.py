@@ -1,0 +1,280 @@
+"""What random initial weights do at finite width, against the exact formulas: nothing is trained, so many nets can be drawn.
+
+Claims tested. The squared distance of `H(W(0))` from `H` has the mean of the formula, for independent neurons and for antisymmetric pairs
+(double), in total, along the direction where the matrix variance is largest, and with several outputs for either kind of readouts; the
+distance falls like `m^{-1/2}`. Initial outputs have covariance `κ²Σ`. After pretraining from such a start, gradient energy, squared
+gradient and squared displacement on the target have the means of theorem 1 at any width, and the gradient energy the variance, which
+differs from that of Gaussian outputs by a term in `1/m`; with a net's own frozen kernel in place of the infinite width's, the mean over
+signs holds net by net.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from sim.estimate import estimate, fit_exponent
+from sim.experiments.arms import task_label
+from sim.experiments.claims import Claim, exponent_claim, z_claim
+from sim.networks import initial_net
+from sim.records import Cache
+from sim.rng import generator
+from sim.tasks import DigitsTask, SphereTask, problem_of
+from theory.numeric import stages
+from theory.numeric.gram import relu_gram
+from theory.numeric.gram_fluctuation import expected_gram_error, gram_matrix_variance, inner_products
+from theory.numeric.initialisation import Moments, output_kernel, start_covariance, start_moments
+from theory.numeric.spectrum import GramSpectrum, integral_filter
+from theory.numeric.vector_labels import expected_vector_gram_error
+
+NAME = "initialisation"
+TITLE = "Random initial weights: sampling error of the Gram matrix, and what a random start leaves"
+
+OUTPUTS = 3
+"""Outputs of the nets with several."""
+
+NARROW = 2
+"""Width at which one output's square is far from that of a Gaussian variable."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """Settings of the experiment.
+
+    Parameters
+    ----------
+    tasks : tuple
+    widths : tuple of int, at least four, multiples of 8
+        For the rate; the first is also the width of the random starts, where terms in `1/m` are largest.
+    seeds : int ≥ 2
+        Batches of nets, each with seeds of its own.
+    gram_nets, start_nets, kernel_nets : int
+        Nets in a batch: for Gram matrices, for random starts, and for those with their own kernel frozen.
+    neurons : int
+        Single neurons from which the fourth moment in the variance is estimated.
+    init_scale : float
+    source_steps, target_steps : int
+    dtype : "float64"
+    """
+
+    tasks: tuple[SphereTask | DigitsTask, ...]
+    widths: tuple[int, ...]
+    seeds: int = 16
+    gram_nets: int = 16
+    start_nets: int = 256
+    kernel_nets: int = 16
+    neurons: int = 1 << 18
+    init_scale: float = 1.0
+    source_steps: int = 100
+    target_steps: int = 100
+    dtype: str = "float64"
+
+    @classmethod
+    def profile(cls, name: str) -> Config:
+        """`"smoke"`, `"quick"`, `"standard"` or `"full"`."""
+        if name == "smoke":
+            small: dict[str, Any] = {"n_source": 20, "n_target": 10, "n_test": 40}
+            tasks = (SphereTask(**small), DigitsTask(**small))
+            return cls(tasks=tasks, widths=(64, 128, 256, 512), seeds=4, gram_nets=6, start_nets=32, kernel_nets=6, neurons=1 << 13)
+        tasks = (SphereTask(), DigitsTask(n_source=80, n_target=40, n_test=40))
+        if name == "quick":
+            return cls(tasks=tasks, widths=(64, 128, 256, 512, 1024))
+        widths = tuple(2**e for e in range(6, 14 if name == "standard" else 17))
+        return cls(tasks=tasks, widths=widths, seeds=64 if name == "standard" else 256, neurons=1 << 21)
+
+
+def run(config: Config, cache: Cache) -> dict[str, Any]:
+    """Draw the nets and return the record's results, claims among them; nothing takes long enough to be kept in the cache."""
+    started = time.perf_counter()
+    claims: list[Claim] = []
+    fits: list[dict[str, Any]] = []
+    # disable=None: the bar vanishes where there is no terminal.
+    with tqdm(total=4 * len(config.tasks), desc=NAME, unit="part", disable=None, leave=False) as bar:
+        for task in config.tasks:
+            for part in (_gram, _rate, _starts, _own_kernel):
+                found, fitted = part(config, task)
+                claims += found
+                fits += fitted
+                bar.update(1)
+    return {"fits": fits, "claims": [c.to_dict() for c in claims], "seconds": time.perf_counter() - started}
+
+
+def _seeds(config: Config, nets: int) -> Iterator[int]:
+    """Seeds of all batches' nets."""
+    for batch in range(config.seeds):
+        yield from range(batch * nets, (batch + 1) * nets)
+
+
+def _active(W: np.ndarray, X: np.ndarray) -> np.ndarray:
+    return (W @ X.T > 0).astype(np.float64)
+
+
+def _gram(config: Config, task: SphereTask | DigitsTask) -> tuple[list[Claim], list[dict[str, Any]]]:
+    """Squared distances of finite nets' Gram matrices from the infinite width's."""
+    X, m = problem_of(task).target[0], config.widths[1]
+    G, H, V = inner_products(X), relu_gram(X), gram_matrix_variance(X)
+    top = np.linalg.eigh(V)[1][:, -1]
+    values: dict[str, list[float]] = {name: [] for name in ("plain", "pairs", "direction", "orthogonal", "independent")}
+    for seed in _seeds(config, config.gram_nets):
+        for name, pairs in (("plain", False), ("pairs", True)):
+            D = _active(initial_net(m, X.shape[1], 1, antisymmetric=pairs, seed=seed)[0], X)
+            gap = G * (D.T @ D) / m - H
+            values[name].append(float(np.sum(gap**2)))
+            if not pairs:
+                values["direction"].append(float(np.sum((gap @ top) ** 2)))
+        W, a = initial_net(m, X.shape[1], OUTPUTS, antisymmetric=False, seed=seed)
+        signs = generator("independent readouts", m, seed).choice([-1.0, 1.0], size=a.shape)
+        for name, readouts in (("orthogonal", a), ("independent", signs)):
+            values[name].append(_vector_gap(_active(W, X), readouts, G, H))
+    where = f"{task_label(task)}, {len(X)} inputs, width {m:,}"
+    expected = {
+        "plain": ("independent neurons", expected_gram_error(X, m)),
+        "pairs": ("antisymmetric pairs", expected_gram_error(X, m, antisymmetric=True)),
+        "direction": ("along its largest matrix variance", float(top @ V @ top) / m),
+        "orthogonal": (f"{OUTPUTS} outputs, orthogonal readouts", expected_vector_gram_error(X, OUTPUTS, m)),
+        "independent": (f"{OUTPUTS} outputs, independent readouts", expected_vector_gram_error(X, OUTPUTS, m, readouts="independent")),
+    }
+    claims = [
+        z_claim(f"squared distance of H(W(0)) from H: {words}", where, "", estimate(values[name]), value)
+        for name, (words, value) in expected.items()
+    ]
+    return claims, []
+
+
+def _vector_gap(D: np.ndarray, a: np.ndarray, G: np.ndarray, H: np.ndarray) -> float:
+    """`‖K − I ⊗ H‖_F²` of one net."""
+    total = 0.0
+    for p in range(a.shape[1]):
+        for q in range(a.shape[1]):
+            block = G * ((D * (a[:, p] * a[:, q])[:, None]).T @ D) / len(D)
+            total += float(np.sum((block - H) ** 2 if p == q else block**2))
+    return total
+
+
+def _rate(config: Config, task: SphereTask | DigitsTask) -> tuple[list[Claim], list[dict[str, Any]]]:
+    """The distance of the Gram matrix against width."""
+    X = problem_of(task).target[0]
+    G, H = inner_products(X), relu_gram(X)
+    distances = []
+    for m in config.widths:
+        active = (_active(initial_net(m, X.shape[1], 1, antisymmetric=False, seed=s)[0], X) for s in range(config.seeds * 2))
+        distances.append(estimate([float(np.linalg.norm(G * (D.T @ D) / m - H)) for D in active]))
+    fit = fit_exponent(config.widths, distances)
+    where = f"{task_label(task)}, widths {config.widths[0]:,} to {config.widths[-1]:,}"
+    claim = exponent_claim("exponent in width: distance of H(W(0)) from H", where, fit, -0.5)
+    return [claim], [{"task": task_label(task), "distances": [asdict(d) for d in distances], "fit": asdict(fit)}]
+
+
+@dataclass(frozen=True, eq=False)
+class _Kernel:
+    """Both stages' Gram blocks, and what is left on the target by one or another start."""
+
+    source: np.ndarray
+    target: np.ndarray
+    target_source: np.ndarray
+
+    @classmethod
+    def of(cls, H: np.ndarray, n_P: int) -> _Kernel:
+        return cls(H[:n_P, :n_P], H[n_P:, n_P:], H[n_P:, :n_P])
+
+    def transfer(self, steps: int, lr: float) -> np.ndarray:
+        """`A = H_QP φ_k(H_P)`."""
+        P = GramSpectrum.of(self.source)
+        return self.target_source @ stages.coefficients(P, np.eye(P.size), lr, steps)
+
+
+def _starts(config: Config, task: SphereTask | DigitsTask) -> tuple[list[Claim], list[dict[str, Any]]]:
+    """Outputs of random starts, and what they leave on the target through the infinite width's kernel."""
+    problem, m, kappa = problem_of(task), config.widths[0], config.init_scale
+    assert problem.source is not None
+    (X_P, y_P), (X_Q, y_Q) = problem.source, problem.target
+    X, n_P = np.concatenate([X_P, X_Q]), len(X_P)
+    kernel, sigma = _Kernel.of(relu_gram(X), n_P), output_kernel(X)
+    A = kernel.transfer(config.source_steps, 1 / GramSpectrum.of(kernel.source).largest)
+    S = start_covariance(sigma[:n_P, :n_P], sigma[n_P:, :n_P], sigma[n_P:, n_P:], A)
+    remaining = y_Q - A @ y_P
+    Q = GramSpectrum.of(kernel.target)
+    phi = integral_filter(Q.values, 1 / Q.largest, config.target_steps)
+    weights = {
+        "gradient energy ‖r̃‖²": np.eye(Q.size),
+        "squared gradient r̃ᵀH_Q r̃": kernel.target,
+        "squared displacement": Q.apply(phi * phi * Q.values, np.eye(Q.size)),
+    }
+    outputs = np.array([_outputs(m, X, kappa, seed) for seed in _seeds(config, config.start_nets)])
+    where = f"{task_label(task)}, width {m:,}, κ = {kappa:g}"
+    size = kappa**2 * float(np.trace(sigma))
+    claims = [z_claim("initial outputs: sum of squares", where, "", estimate(np.sum(outputs**2, axis=1)), size)]
+    along = np.linalg.eigh(sigma)[1][:, -2]
+    second = kappa**2 * float(along @ sigma @ along)
+    claims.append(z_claim("initial outputs: along the second eigenvector of Σ", where, "", estimate((outputs @ along) ** 2), second))
+    left = remaining - (outputs[:, n_P:] - outputs[:, :n_P] @ A.T)
+    for words, M in weights.items():
+        energies = np.einsum("si,ij,sj->s", left, M, left)
+        predicted = start_moments(remaining, S, init_scale=kappa, weight=M)
+        claims.append(z_claim(f"mean over random starts: {words}", where, "", estimate(energies), predicted.mean))
+        if words.startswith("gradient energy"):
+            predicted = _at_width(config, task, X, n_P, A, S, remaining)
+            claims.append(z_claim(f"variance over random starts: {words}", where, "", _variance(energies), predicted.variance))
+    claims.append(_narrow(config, task, X_Q[:1]))
+    return claims, []
+
+
+def _narrow(config: Config, task: SphereTask | DigitsTask, x: np.ndarray) -> Claim:
+    """The square of one output, for which the term in `1/m` is large and its fourth moment known: `E σ(w·x)⁴ = 3‖x‖⁴/2`."""
+    squares = np.array([_outputs(NARROW, x, config.init_scale, seed)[0] ** 2 for seed in _seeds(config, config.start_nets)])
+    fourth = 1.5 * float(np.sum(x**2)) ** 2
+    predicted = start_moments(np.zeros(1), output_kernel(x), init_scale=config.init_scale, width=NARROW, fourth_moment=fourth)
+    where = f"{task_label(task)}, width {NARROW}, κ = {config.init_scale:g}"
+    return z_claim("variance over random starts: square of one output", where, "", _variance(squares), predicted.variance)
+
+
+def _outputs(m: int, X: np.ndarray, kappa: float, seed: int) -> np.ndarray:
+    W, a = initial_net(m, X.shape[1], 1, init_scale=kappa, antisymmetric=False, seed=seed)
+    return (a[:, 0] @ np.maximum(W @ X.T, 0)) / np.sqrt(m)
+
+
+def _at_width(
+    config: Config, task: SphereTask | DigitsTask, X: np.ndarray, n_P: int, A: np.ndarray, S: np.ndarray, y: np.ndarray
+) -> Moments:
+    """The moments with the fourth moment of one neuron, estimated from many; it enters over `m`, and so does its error."""
+    squares = []
+    for block in range(0, config.neurons, 1 << 13):
+        w = generator(f"single neurons {task.name}", block).standard_normal((min(1 << 13, config.neurons - block), X.shape[1]))
+        activations = np.maximum(w @ X.T, 0)
+        squares.append(np.sum((activations[:, n_P:] - activations[:, :n_P] @ A.T) ** 2, axis=1))
+    fourth = float(np.mean(np.concatenate(squares) ** 2))
+    return start_moments(y, S, init_scale=config.init_scale, width=config.widths[0], fourth_moment=fourth)
+
+
+def _variance(values: np.ndarray) -> Any:
+    """Sample variance with the standard error of a mean of squares."""
+    squares = (values - values.mean()) ** 2 * len(values) / (len(values) - 1)
+    return estimate(squares)
+
+
+def _own_kernel(config: Config, task: SphereTask | DigitsTask) -> tuple[list[Claim], list[dict[str, Any]]]:
+    """Gradient energy through each net's own frozen kernel, less its mean over the readouts' signs, which the formula gives net by net."""
+    problem, m, kappa = problem_of(task), config.widths[0], config.init_scale
+    assert problem.source is not None
+    (X_P, y_P), (X_Q, y_Q) = problem.source, problem.target
+    X, n_P = np.concatenate([X_P, X_Q]), len(X_P)
+    G, lr = inner_products(X), 1 / GramSpectrum.of(relu_gram(X_P)).largest
+    gaps, means = [], []
+    for seed in _seeds(config, config.kernel_nets):
+        W, a = initial_net(m, X.shape[1], 1, init_scale=kappa, antisymmetric=False, seed=seed)
+        Z = np.maximum(W @ X.T, 0)
+        D = (Z > 0).astype(np.float64)
+        A = _Kernel.of(G * (D.T @ D) / m, n_P).transfer(config.source_steps, lr)
+        sigma, u = Z.T @ Z / m / kappa**2, (a[:, 0] @ Z) / np.sqrt(m)
+        S = start_covariance(sigma[:n_P, :n_P], sigma[n_P:, :n_P], sigma[n_P:, n_P:], A)
+        mean = start_moments(y_Q - A @ y_P, S, init_scale=kappa).mean
+        gaps.append(float(np.sum((y_Q - u[n_P:] - A @ (y_P - u[:n_P])) ** 2)) - mean)
+        means.append(mean)
+    where, scale = f"{task_label(task)}, width {m:,}, κ = {kappa:g}", float(np.mean(means))
+    words = "frozen kernel: gradient energy after a random start, less its mean over signs (relative)"
+    return [z_claim(words, where, "", estimate([g / scale for g in gaps]), 0.0)], []

@@ -1,0 +1,446 @@
+"""Entries of the sphere: eigenvalues by degree, and what infinitely many samples learn and transfer."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import mpmath as mp
+import numpy as np
+
+from theory.definitions import sphere as literal
+from theory.entries import modes
+from theory.errors import InvalidInput
+from theory.formula import Case, Chain, Domain, Entry, Evidence, Tolerance, Values
+from theory.numeric import population, sphere
+from theory.symbolic import notation as s
+from theory.symbolic import population as symbolic_population
+from theory.symbolic import sphere as symbolic
+from theory.symbolic.algebra import evaluate
+
+_LEARNT = "degrees 0, 1, 2, one of them out of reach every third time; 0 < ηnλ_max < 2, k = 0, 1, 2, … or to the end"
+
+
+# Eigenvalues --------------------------------------------------------------------------------------------------------------------
+
+
+def _call_multiplicity(twin: Callable[..., Any], case: Case) -> Values:
+    return [twin(case["dimension"], case["degree"])]
+
+
+def _call_legendre(twin: Callable[..., Any], case: Case) -> Values:
+    return modes.flat(twin(case["dimension"], case["last"], np.array(case["cosines"])))
+
+
+def _call_step(twin: Callable[..., Any], case: Case) -> Values:
+    return modes.flat(twin(case["dimension"], case["last"]))
+
+
+def _call_eigenvalues(twin: Callable[..., Any], case: Case) -> Values:
+    return modes.flat(twin(case["dimension"], case["last"], case["norm"]))
+
+
+def _call_appended(twin: Callable[..., Any], case: Case) -> Values:
+    return modes.flat(twin(lambda t: t * np.arccos(-t) / (2 * math.pi), case["norm"], case["constant"])(np.array(case["cosines"])))
+
+
+def _call_zonal(twin: Callable[..., Any], case: Case) -> Values:
+    return modes.flat(twin(np.polynomial.Polynomial(case["powers"]), case["dimension"], case["last"]).eigenvalues)
+
+
+def _closed_multiplicity(chain: Chain, case: Case) -> Values:
+    value = evaluate(chain.results["count"], {symbolic.d: mp.mpf(case["dimension"]), symbolic.ell: mp.mpf(case["degree"])})
+    return [int(mp.nint(value))]
+
+
+def _closed_legendre(chain: Chain, case: Case) -> Values:
+    def at(degree: int, t: float) -> Any:
+        return evaluate(chain.results["value"], {symbolic.d: mp.mpf(case["dimension"]), symbolic.ell: degree, symbolic.cosine: mp.mpf(t)})
+
+    # The terms of degree 0 on the circle hold Γ(0)/Γ(0).
+    return [at(degree, t) if degree else mp.mpf(1) for degree in range(case["last"] + 1) for t in case["cosines"]]
+
+
+def _mu(chain: Chain, dimension: int, degree: int) -> Any:
+    """Eigenvalue of the step kernel."""
+    if degree % 2:
+        return evaluate(chain.results["odd"], {symbolic.d: mp.mpf(dimension), symbolic.half: degree // 2})
+    return evaluate(chain.results["even" if degree else "zero"], {})
+
+
+def _closed_step(chain: Chain, case: Case) -> Values:
+    return [_mu(chain, case["dimension"], degree) for degree in range(case["last"] + 1)]
+
+
+def _closed_tangent(chain: Chain, case: Case) -> Values:
+    d, found = case["dimension"], []
+    for degree in range(case["last"] + 1):
+        given = {symbolic.d: mp.mpf(d), symbolic.ell: mp.mpf(degree), symbolic.mu_above: _mu(symbolic.step(), d, degree + 1)}
+        if degree:
+            given[symbolic.mu_below] = _mu(symbolic.step(), d, degree - 1)
+        found.append(mp.mpf(case["norm"]) ** 2 * evaluate(chain.results["mixed" if degree else "zero degree"], given))
+    return found
+
+
+def _closed_relu(chain: Chain, case: Case) -> Values:
+    d, found = case["dimension"], []
+    for degree in range(case["last"] + 1):
+        given = {symbolic.d: mp.mpf(d), symbolic.ell: mp.mpf(degree), symbolic.mu_0: _mu(symbolic.step(), d, 1)}
+        if degree >= 2:
+            given[symbolic.s_below] = mp.sqrt(_mu(symbolic.step(), d, degree - 1))
+        name = ("relu zero", "one")[degree] if degree < 2 else "relu even"
+        # Odd degrees from 3 on: the even degree below has coefficient 0.
+        found.append(mp.mpf(case["norm"]) ** 2 * evaluate(chain.results[name], given))
+    return found
+
+
+def _closed_appended(chain: Chain, case: Case) -> Values:
+    found = []
+    for t in case["cosines"]:
+        given = {symbolic.r: mp.mpf(case["norm"]), symbolic.b: mp.mpf(case["constant"]), symbolic.rho: mp.mpf(t)}
+        rho = evaluate(chain.results["cosine"], given)
+        found.append(evaluate(chain.results["value"], {**given, symbolic.kernel: rho * (mp.pi - mp.acos(rho)) / (2 * mp.pi)}))
+    return found
+
+
+def _closed_zonal(chain: Chain, case: Case) -> Values:
+    def monomial(degree: int, power: int) -> Any:
+        if power < degree or (power - degree) % 2:
+            return mp.mpf(0)
+        given = {symbolic.d: mp.mpf(case["dimension"]), symbolic.ell: mp.mpf(degree), symbolic.more: mp.mpf((power - degree) // 2)}
+        return evaluate(chain.results["monomial"], given)
+
+    degrees = range(case["last"] + 1)
+    return [mp.fsum(mp.mpf(a) * monomial(degree, power) for power, a in enumerate(case["powers"])) for degree in degrees]
+
+
+def _sum_of_powers(case: Case) -> float:
+    return sum(abs(a) for a in case["powers"])
+
+
+def _appended_scale(case: Case) -> list[float]:
+    # An arccosine loses half of its digits next to 1 and −1; H's own share of that is the sine.
+    return [case["norm"] ** 2 + case["constant"] ** 2] * len(case["cosines"])
+
+
+# Population ---------------------------------------------------------------------------------------------------------------------
+
+
+def _energies(given: dict[str, Any], other: dict[str, Any] | None = None, real: Any = float) -> list[Any]:
+    """Mean products of two teachers, or mean squares of one, by degree."""
+    other = given if other is None else other
+    w, v = ([[real(x) for x in each[name]] for each in (given, other)] for name in ("linear", "square"))
+
+    def dot(a: list[Any], b: list[Any]) -> Any:
+        return sum((x * y for x, y in zip(a, b, strict=True)), real(0))
+
+    square = 2 * dot(*v) ** 2 / 15 - 2 * dot(v[0], v[0]) * dot(v[1], v[1]) / 45
+    return [real(given["constant"]) * real(other["constant"]), dot(*w) / 3, square]
+
+
+def _transfer(case: Case) -> population.PopulationTransfer:
+    return population.PopulationTransfer(
+        np.array(case["eigenvalues"]),
+        np.array(_energies(case["source"])),
+        np.array(_energies(case["target"])),
+        np.array(_energies(case["source"], case["target"])),
+    )
+
+
+def _call_error(twin: Callable[..., Any], case: Case) -> Values:
+    return [twin(np.array(_energies(case["target"])), np.array(case["eigenvalues"]), case["samples"], case["lr"], case["steps"])]
+
+
+def _call_flow(twin: Callable[..., Any], case: Case) -> Values:
+    return [twin(np.array(_energies(case["target"])), np.array(case["eigenvalues"]), case["samples"], case["time"])]
+
+
+def _call_remaining(twin: Callable[..., Any], case: Case) -> Values:
+    return modes.flat(twin(_transfer(case), case["samples"], case["lr"], case["steps"]))
+
+
+def _call_gain(twin: Callable[..., Any], case: Case) -> Values:
+    return [twin(_transfer(case), case["samples"], case["lr"], case["steps"])[0]]
+
+
+def _call_curve(twin: Callable[..., Any], case: Case) -> Values:
+    squared = twin(_transfer(case), case["samples"], case["lr"])(case["steps"])
+    try:
+        return [squared, twin(_transfer(case), case["samples"], case["lr"], displacement=True)(case["steps"])]
+    except InvalidInput:
+        return [squared, None]
+
+
+def _given(case: Case, value: float) -> dict[Any, Any]:
+    return {s.lam: mp.mpf(value), s.eta: mp.mpf(case["lr"]), s.k: case["steps"], symbolic_population.n: mp.mpf(case["samples"])}
+
+
+def _closed_error(chain: Chain, case: Case) -> Values:
+    total = mp.mpf(0)
+    for value, energy in zip(case["eigenvalues"], _energies(case["target"], real=mp.mpf), strict=True):
+        name = "floor" if value == 0 else "end" if case["steps"] is None else "mode"
+        total += evaluate(chain.results[name], {**_given(case, value), s.c: mp.sqrt(energy)})
+    return [total]
+
+
+def _closed_flow(chain: Chain, case: Case) -> Values:
+    return [
+        mp.fsum(
+            evaluate(chain.results["flow"], {**_given(case, value), s.t: mp.mpf(case["time"]), s.c: mp.sqrt(energy)})
+            for value, energy in zip(case["eigenvalues"], _energies(case["target"], real=mp.mpf), strict=True)
+        )
+    ]
+
+
+def _by_eigenspace(chain: Chain, case: Case, name: str, source: bool = True) -> list[Any]:
+    """A result of `transfer`, by degree; `None` for weights where the eigenvalue is 0."""
+    pairs = ((case["source"], case["source"]), (case["target"], case["target"]), (case["source"], case["target"]))
+    energies = (_energies(first, second, real=mp.mpf) for first, second in pairs)
+    found: list[Any] = []
+    for value, own, wanted, cross in zip(case["eigenvalues"], *energies, strict=True):
+        share = mp.mpf(0)
+        if source and value:
+            share = mp.mpf(1) if case["steps"] is None else evaluate(chain.results["share"], _given(case, value))
+        symbols = {symbolic_population.source: own, symbolic_population.target: wanted, symbolic_population.cross: cross}
+        if name == "weights" and not value:
+            found.append(None)
+        else:
+            found.append(evaluate(chain.results[name], {**symbols, symbolic_population.share: share, s.lam: mp.mpf(value)}))
+    return found
+
+
+def _closed_remaining(chain: Chain, case: Case) -> Values:
+    return _by_eigenspace(chain, case, "remaining")
+
+
+def _closed_gain(chain: Chain, case: Case) -> Values:
+    left, scratch = (_by_eigenspace(chain, case, "weights", source) for source in (True, False))
+    if None in left:
+        return [None]
+    return [evaluate(chain.results["gain"], {symbolic_population.left: mp.fsum(left), symbolic_population.scratch: mp.fsum(scratch)})]
+
+
+def _closed_curve(chain: Chain, case: Case) -> Values:
+    weights = _by_eigenspace(chain, case, "weights")
+    return [mp.fsum(_closed_remaining(chain, case)), None if None in weights else mp.fsum(weights)]
+
+
+def _size(case: Case) -> float:
+    return float(sum(_energies(case["target"])) + sum(_energies(case["source"])))
+
+
+def _over_eigenvalues(case: Case) -> float:
+    both = np.array(_energies(case["target"])) + np.array(_energies(case["source"]))
+    values = np.array(case["eigenvalues"])
+    return float(np.sum(both[values > 0] / values[values > 0]))
+
+
+def _gain_scale(case: Case) -> list[float]:
+    values = np.array(case["eigenvalues"])
+    if not np.all(values > 0):
+        return [1.0]
+    return [_over_eigenvalues(case) / float(np.sum(np.array(_energies(case["target"])) / values))]
+
+
+_QUADRATURE = Evidence(kind="exact", detail="the operator applied to polynomials, by quadrature that is exact or converged to 50 digits")
+_TRAINED = Evidence(kind="exact", detail="gradient descent on the mean over the sphere, run literally on weights of a linear model")
+_DOMAIN = Domain(description="d ≥ 2, degrees from 0 to 8", draw=literal.eigenvalue_case, cases=4)
+_POPULATION = Domain(description=_LEARNT, draw=literal.population, cases=6)
+_EIGENVALUES = Tolerance(kind="dtype", multiple=4, scale=lambda case: case["norm"] ** 2, scale_text="k(1) = r²")
+
+ENTRIES = (
+    Entry(
+        name="sphere_multiplicity",
+        title="Multiplicity of a degree on the sphere",
+        statement="N_ℓ = C(ℓ + d − 1, d − 1) − C(ℓ + d − 3, d − 1): dimension of the spherical harmonics of degree ℓ on S^{d−1}.",
+        derivation=symbolic.multiplicity,
+        closed_form=_closed_multiplicity,
+        twin=sphere.multiplicity,
+        call=_call_multiplicity,
+        definition=literal.multiplicity,
+        tolerance=Tolerance(kind="exact", multiple=0),
+        domain=Domain(description="d ≥ 2, ℓ ≥ 1; for ℓ = 0 it is 1", draw=literal.degrees, cases=8),
+        evidence=Evidence(kind="exact", detail="harmonic polynomials, counted by elimination"),
+        source="Müller 1966, Spherical harmonics",
+    ),
+    Entry(
+        name="sphere_legendre",
+        title="Legendre polynomials of any dimension",
+        statement="P_ℓ(t) = Σ_j (−1)^j C(ℓ, j) (ℓ + d − 2)_j/((d − 1)/2)_j ((1 − t)/2)^j, orthogonal over the cosine of two uniform "
+        "points on "
+        "S^{d−1}, 1 at 1; E P_ℓ² = 1/N_ℓ.",
+        derivation=symbolic.polynomial,
+        closed_form=_closed_legendre,
+        twin=sphere.legendre,
+        call=_call_legendre,
+        definition=literal.legendre,
+        tolerance=Tolerance(kind="dtype", multiple=16, scale=lambda case: 1.0, scale_text="|P_ℓ| ≤ 1"),
+        domain=Domain(description="d ≥ 2, degrees from 0 to 8, cosines from −1 to 1", draw=literal.cosines, cases=4),
+        evidence=_QUADRATURE,
+        source="Müller 1966, Spherical harmonics",
+    ),
+    Entry(
+        name="sphere_step_eigenvalues",
+        title="Eigenvalues of the step kernel on the sphere",
+        statement="Of (π − θ)/(2π), uniform inputs on S^{d−1}: μ_0 = ¼, μ_ℓ = (Γ(d/2)Γ(ℓ/2)/(2πΓ((ℓ + d)/2)))² for odd ℓ, else 0.",
+        derivation=symbolic.step,
+        closed_form=_closed_step,
+        twin=sphere.step_eigenvalues,
+        call=_call_step,
+        definition=literal.step_eigenvalues,
+        tolerance=_EIGENVALUES,
+        domain=_DOMAIN,
+        evidence=_QUADRATURE,
+        source="Bach 2017, Breaking the curse of dimensionality with convex neural networks, appendix D",
+    ),
+    Entry(
+        name="sphere_tangent_eigenvalues",
+        title="Eigenvalues of the tangent kernel on the sphere",
+        statement="Of r² cos θ (π − θ)/(2π): r² times λ_ℓ = ℓ/(2ℓ + d − 2) μ_{ℓ−1} + (ℓ + d − 2)/(2ℓ + d − 2) μ_{ℓ+1}, λ_0 = μ_1, λ_1 = "
+        "1/(4d), μ those of "
+        "the step kernel: every odd degree from 3 on is 0, and no source and no number of samples teaches it.",
+        derivation=symbolic.tangent_kernel,
+        closed_form=_closed_tangent,
+        twin=sphere.tangent_eigenvalues,
+        call=_call_eigenvalues,
+        definition=literal.tangent_eigenvalues,
+        tolerance=_EIGENVALUES,
+        domain=_DOMAIN,
+        evidence=Evidence(
+            kind="monte-carlo", detail="eigenvalues of H/n of finite samples, extrapolated in 1/n, with their multiplicities"
+        ),
+        source="Bietti and Mairal 2019, On the inductive bias of neural tangent kernels",
+    ),
+    Entry(
+        name="sphere_relu_eigenvalues",
+        title="Eigenvalues of the ReLU dual on the sphere",
+        statement="Of r² (sin θ + (π − θ) cos θ)/(2π): r² times d μ_1, 1/(4d), and d μ_{ℓ−1}/(ℓ + d − 1)² for even ℓ ≥ 2; every odd "
+        "degree from 3 "
+        "on is 0.",
+        derivation=symbolic.relu,
+        closed_form=_closed_relu,
+        twin=sphere.relu_eigenvalues,
+        call=_call_eigenvalues,
+        definition=literal.relu_eigenvalues,
+        tolerance=_EIGENVALUES,
+        domain=_DOMAIN,
+        evidence=_QUADRATURE,
+        source="Bach 2017, appendix D",
+    ),
+    Entry(
+        name="sphere_constant_coordinate",
+        title="A constant coordinate",
+        statement="Between (r x, b) and (r x', b), x·x' = t, a kernel homogeneous of degree 1 in each is (r² + b²) k((r² t + b²)/(r² + "
+        "b²)). For H and the "
+        "ReLU dual, b ≠ 0 makes every eigenvalue positive: the floor is gone.",
+        derivation=symbolic.constant,
+        closed_form=_closed_appended,
+        twin=sphere.with_constant,
+        call=_call_appended,
+        definition=literal.constant_coordinate,
+        tolerance=Tolerance(kind="dtype", multiple=8, scale=_appended_scale, scale_text="r² + b²"),
+        domain=Domain(description="r > 0, any b, cosines from −1 to 1", draw=literal.appended, cases=4),
+        evidence=Evidence(kind="exact", detail="the Gaussian expectation for the larger inputs, by quadrature"),
+        source="Bietti and Mairal 2019, section 3.2, on bias terms",
+    ),
+    Entry(
+        name="zonal_expansion",
+        title="Eigenvalues of any zonal kernel",
+        statement="λ_ℓ = E[k(t) P_ℓ(t)] (Funk and Hecke), t the cosine of two uniform points; for k = t^n, n = ℓ + 2j: n! Γ(d/2)/(2^n "
+        "j! Γ((n + ℓ + d)/2)).",
+        derivation=symbolic.zonal,
+        closed_form=_closed_zonal,
+        twin=sphere.zonal_expansion,
+        call=_call_zonal,
+        definition=literal.zonal_eigenvalues,
+        tolerance=Tolerance(kind="dtype", multiple=8, scale=_sum_of_powers, scale_text="Σ |a_n|, k = Σ a_n t^n"),
+        domain=Domain(description="polynomials of degree 5, d = 2 and 3", draw=literal.polynomial_kernel, cases=4),
+        evidence=_QUADRATURE,
+        source="Funk 1916; Hecke 1918",
+    ),
+    Entry(
+        name="population_error",
+        title="Error from infinitely many samples",
+        statement="n → ∞ at fixed ηn: mean squared error Σ ‖f_ℓ‖² (1 − ηnλ_ℓ)^{2k} on fresh points; to the end the floor Σ_{λ_ℓ = 0} "
+        "‖f_ℓ‖², for "
+        "uniform inputs on the sphere and H all odd degrees from 3 on.",
+        derivation=symbolic_population.error,
+        closed_form=_closed_error,
+        twin=population.population_error,
+        call=_call_error,
+        definition=literal.population_error,
+        tolerance=Tolerance(kind="dtype", multiple=16, scale=_size, scale_text="Σ ‖f_ℓ‖²"),
+        domain=_POPULATION,
+        evidence=Evidence(
+            kind="monte-carlo", detail="kernel regression on finite samples of the sphere, its exact error extrapolated in 1/n"
+        ),
+        source="Bordelon, Canatar and Pehlevan 2020, the limit of many samples",
+    ),
+    Entry(
+        name="population_flow_error",
+        title="Error of gradient flow from infinitely many samples",
+        statement="Σ ‖f_ℓ‖² e^{−2nλ_ℓ t}.",
+        derivation=symbolic_population.error,
+        closed_form=_closed_flow,
+        twin=population.population_flow_error,
+        call=_call_flow,
+        definition=literal.population_flow_error,
+        tolerance=Tolerance(kind="dtype", multiple=16, scale=_size, scale_text="Σ ‖f_ℓ‖²"),
+        domain=Domain(description="degrees 0, 1, 2, t ≥ 0", draw=literal.population, cases=3),
+        evidence=Evidence(kind="exact", detail="the differential equation of the weights, integrated literally"),
+        source="The limit of small steps",
+    ),
+    Entry(
+        name="population_remaining",
+        title="What infinitely many source samples leave to learn",
+        statement="‖f_{Q,ℓ} − s_ℓ f_{P,ℓ}‖² = ‖f_{Q,ℓ}‖² − 2 s_ℓ ⟨f_{P,ℓ}, f_{Q,ℓ}⟩ + s_ℓ² ‖f_{P,ℓ}‖², s_ℓ = 1 − (1 − ηnλ_ℓ)^k; least "
+        "where s_ℓ is the "
+        "ratio ⟨f_P, f_Q⟩/‖f_P‖².",
+        derivation=symbolic_population.transfer,
+        closed_form=_closed_remaining,
+        twin=population.PopulationTransfer.remaining,
+        call=_call_remaining,
+        definition=literal.population_remaining,
+        tolerance=Tolerance(kind="dtype", multiple=16, scale=_size, scale_text="Σ ‖f_P‖² + ‖f_Q‖²"),
+        domain=_POPULATION,
+        evidence=Evidence(
+            kind="monte-carlo", detail="a kernel machine trained on finite source samples, against the target teacher, extrapolated in 1/n"
+        ),
+        source="The transformed labels, one eigenspace at a time",
+    ),
+    Entry(
+        name="population_gain",
+        title="Gain from infinitely many samples",
+        statement="1 − √(Σ ‖f̃_ℓ‖²/λ_ℓ / Σ ‖f_{Q,ℓ}‖²/λ_ℓ); undefined where the target has energy at λ_ℓ = 0.",
+        derivation=symbolic_population.transfer,
+        closed_form=_closed_gain,
+        twin=population.PopulationTransfer.gain,
+        call=_call_gain,
+        definition=literal.population_gain,
+        tolerance=Tolerance(kind="dtype", multiple=16, scale=_gain_scale, scale_text="Σ (‖f_P‖² + ‖f_Q‖²)/λ over Σ ‖f_Q‖²/λ"),
+        domain=_POPULATION,
+        evidence=_TRAINED,
+        source="The gain, one eigenspace at a time",
+    ),
+    Entry(
+        name="population_curve",
+        title="Transfer from infinitely many samples over source steps",
+        statement="Σ_ℓ ‖f_{Q,ℓ} − s_ℓ(k) f_{P,ℓ}‖², and the squared displacement Σ_ℓ of these over λ_ℓ, as curves with turns and a best k.",
+        derivation=symbolic_population.transfer,
+        closed_form=_closed_curve,
+        twin=population.PopulationTransfer.curve,
+        call=_call_curve,
+        definition=literal.population_curve,
+        tolerance=Tolerance(
+            kind="dtype",
+            multiple=16,
+            scale=lambda case: [_size(case), _over_eigenvalues(case)],
+            scale_text="Σ ‖f_P‖² + ‖f_Q‖², each over λ for the second",
+        ),
+        domain=_POPULATION,
+        evidence=_TRAINED,
+        source="The sum over eigenspaces",
+    ),
+)
+"""In the order they are shown and checked."""

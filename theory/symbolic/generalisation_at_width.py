@@ -1,0 +1,48 @@
+"""Complexity of nets near a start: linear in the weights but for neurons that turn."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import sympy as sp
+
+from theory.formula import Chain
+from theory.symbolic.notation import between, line, m
+
+
+@cache
+def chain() -> Chain:
+    """`(B/n)√(tr H(W(0))) + C f`."""
+    B, C, n, f = sp.symbols("B C n f", positive=True)
+    z_1, z_2 = sp.symbols("z_1 z_2", real=True)
+    before, after = sp.symbols("v u", nonnegative=True)
+    trace = sp.Symbol("T", positive=True)
+    return Chain(
+        title="Complexity of nets near a start",
+        steps=(
+            *line(
+                ((z_1 + z_2) ** 2 + (z_1 - z_2) ** 2 + (-z_1 + z_2) ** 2 + (-z_1 - z_2) ** 2) / 4,
+                ("E‖Σ ξᵢ zᵢ‖² over signs: products of different signs average out", z_1**2 + z_2**2, "expand"),
+            ),
+            *line(
+                B / n * sp.sqrt(trace),
+                ("linear part: (B/n) E‖Σ ξᵢ zᵢ‖ ≤ (B/n)√(Σ‖zᵢ‖²), Σ‖zᵢ‖² = tr H(W(0)) = T", B * sp.sqrt(trace) / n),
+            ),
+            *line(
+                after,
+                (
+                    "a neuron whose gate turned: pre-activation u ≥ 0 now, −v ≤ 0 at the start, so |u| is at most the move",
+                    after + before,
+                    "expand",
+                    "≤",
+                ),
+            ),
+            *line(
+                (m * f) * (C / sp.sqrt(m)) / sp.sqrt(m),
+                ("m f neurons at most, each by C/√m, readouts 1/√m", C * f),
+            ),
+            *line(B * sp.sqrt(trace) / n + C * f, ("together", C * f + B * sp.sqrt(trace) / n, "identity")),
+        ),
+        results={"complexity": C * f + B * sp.sqrt(trace) / n},
+        ranges={s: between(0, 3) for s in (B, C, n, f, before, after, trace)} | {z_1: between(-2, 2), z_2: between(-2, 2)},
+    )
