@@ -24,12 +24,17 @@ if TYPE_CHECKING:
     from theory.certified.certificate import Certificate, certify
     from theory.chain import ChainOutcome, Stage, predict_chain
     from theory.errors import DoesNotApply, InvalidInput, NotConverged, UnstableStep
+    from theory.first_order_drift import first_order_drift
+    from theory.generalisation import Generalisation, generalisation
     from theory.numeric.gram import relu_gram
+    from theory.numeric.kernels import Kernel, both_layers, deep, kernel
     from theory.numeric.stages import transformed_labels
     from theory.outcome import Trajectory, TransferOutcome
     from theory.predict import GramBlocks, predict
     from theory.pretraining import pretraining_curves
     from theory.problem import Schedule, TransferProblem
+    from theory.random_start import random_start
+    from theory.similarity import label_gains, mode_suppression
 
 __all__ = [
     # the contract
@@ -46,14 +51,21 @@ __all__ = [
     "Stage",
     "ChainOutcome",
     "predict_chain",
-    # averages over teachers
+    # averages over teachers, and over random starts
     "average_case",
     "phase_diagram",
+    "random_start",
+    # which modes, which labels, how well
+    "mode_suppression",
+    "label_gains",
+    "generalisation",
+    "Generalisation",
     # what a net may do at most
     "guarantee",
     "least_width",
     "error_bounds",
     "generalisation_bound",
+    "first_order_drift",
     "Guarantee",
     "KernelErrors",
     "ErrorBounds",
@@ -65,6 +77,11 @@ __all__ = [
     "relu_gram",
     "transformed_labels",
     "GramBlocks",
+    # kernels of other nets
+    "kernel",
+    "both_layers",
+    "deep",
+    "Kernel",
     # errors
     "InvalidInput",
     "UnstableStep",
@@ -87,6 +104,12 @@ _HOMES = {
     "predict_chain": "theory.chain",
     "average_case": "theory.average",
     "phase_diagram": "theory.average",
+    "random_start": "theory.random_start",
+    "mode_suppression": "theory.similarity",
+    "label_gains": "theory.similarity",
+    "generalisation": "theory.generalisation",
+    "Generalisation": "theory.generalisation",
+    "first_order_drift": "theory.first_order_drift",
     "guarantee": "theory.bounds.guarantee",
     "least_width": "theory.bounds.guarantee",
     "error_bounds": "theory.bounds.transfer",
@@ -98,6 +121,10 @@ _HOMES = {
     "certify": "theory.certified.certificate",
     "Certificate": "theory.certified.certificate",
     "relu_gram": "theory.numeric.gram",
+    "kernel": "theory.numeric.kernels",
+    "both_layers": "theory.numeric.kernels",
+    "deep": "theory.numeric.kernels",
+    "Kernel": "theory.numeric.kernels",
     "transformed_labels": "theory.numeric.stages",
     "InvalidInput": "theory.errors",
     "UnstableStep": "theory.errors",

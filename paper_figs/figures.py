@@ -17,9 +17,32 @@ REFERENCE = (_ROOT / "sim" / "results", _ROOT / "realnets" / "results")
 
 def modules() -> dict[str, ModuleType]:
     """Figure modules by name; each has `NAME`, `NEEDS` (its experiment) and `draw(record, folder)`."""
-    from paper_figs import generalisation, kernel_prediction, ladder, pretraining_stage, sample_size, width_law
+    from paper_figs import (
+        fresh_head,
+        generalisation,
+        guarantees,
+        initialisation,
+        kernel_prediction,
+        ladder,
+        orthogonal_drift,
+        population,
+        pretraining_stage,
+        sample_size,
+        width_law,
+    )
 
-    return {module.NAME: module for module in (ladder, width_law, pretraining_stage, generalisation, sample_size, kernel_prediction)}
+    simulated = (
+        ladder,
+        width_law,
+        pretraining_stage,
+        generalisation,
+        initialisation,
+        orthogonal_drift,
+        fresh_head,
+        guarantees,
+        population,
+    )
+    return {module.NAME: module for module in (*simulated, sample_size, kernel_prediction)}
 
 
 def _package(experiment: str) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 
 from paper_figs.drawing import PALETTE, new_figure, save
 
@@ -127,6 +128,7 @@ def _order_of_tasks(panel: Axes, results: dict[str, Any]) -> None:
             label=words,
         )
     panel.set(title="digits → MNIST, order of sources", xlabel="squared test error", ylabel="complexity measure")
+    panel.xaxis.set_major_locator(MaxNLocator(5))
     panel.legend(loc="lower right", fontsize=7)
 
 

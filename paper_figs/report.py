@@ -33,11 +33,8 @@ def write_report(
     titles = {r["experiment"]: r["title"] for r in records}
     blocks: dict[str, dict[str, Any]] = {}
     for row in verdicts.summary(claims):
-        block = blocks.setdefault(
-            f"{row['experiment']}/{row['where']}",
-            {"experiment": row["experiment"], "title": titles[row["experiment"]], "where": row["where"], "rows": []},
-        )
-        block["rows"].append(_cells(row))
+        block = blocks.setdefault(row["experiment"], {"experiment": row["experiment"], "title": titles[row["experiment"]], "places": {}})
+        block["places"].setdefault(row["where"], []).append(_cells(row))
     known = modules()
     figures = [
         {

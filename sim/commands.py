@@ -127,11 +127,11 @@ class Predict:
         if self.normalize:
             sets = {name: (unit_rows(X, f"{name} X"), y) for name, (X, y) in sets.items()}
         problem = TransferProblem(source=sets["source"], target=sets["target"], test=sets.get("test"))
-        gram = GramBlocks.of(problem, kernel)
-        outcome = predict(problem, schedule, gram=gram)
+        outcome = predict(problem, schedule, kernel=kernel)
         best = {}
         if self.best_length:
-            best = {name: curve.best(LONGEST) for name, curve in pretraining_curves(problem, schedule, gram=gram).items()}
+            curves = pretraining_curves(problem, schedule, gram=GramBlocks.of(problem, kernel))
+            best = {name: curve.best(LONGEST) for name, curve in curves.items()}
         certificate = certify(problem, schedule) if self.certify else None
         if self.json:
             extra = ({"best_source_steps": best} if best else {}) | ({"certificate": certificate.to_dict()} if certificate else {})

@@ -100,6 +100,30 @@ def test_predict_takes_momentum_decay_and_cross_entropy(capsys):
         assert message in err
 
 
+def test_predict_takes_other_kernels(capsys):
+    relu = json.loads(call(capsys, "predict", *SMALL, "--json")[1])
+    assert relu["kernel"] == "ReLU"
+    assert json.loads(call(capsys, "predict", *SMALL, "--init-scale", "7", "--json")[1]) == relu
+    gains = [relu["gain"]]
+    for options in ((), ("--init-scale", "0.5"), ("--depth", "2"), ("--trained-readout",)):
+        code, out, _ = call(capsys, "predict", *SMALL, "--kernel", "gelu", *options, "--json")
+        assert code == 0
+        gains.append(json.loads(out)["gain"])
+    assert len(set(gains)) == 5
+    code, text, _ = call(capsys, "predict", *SMALL, "--kernel", "erf", "--depth", "2", "--best-length")
+    assert code == 0
+    assert text.startswith("kernel: erf, 2 hidden layers, initial weights of scale 1\n")
+    for options, message in (
+        (("--kernel", "gleu"), "activation is 'gleu'; did you mean gelu?"),
+        (("--kernel", "arccos0"), "no tangent kernel"),
+        (("--depth", "0"), "depth is 0"),
+        (("--kernel", "erf", "--certify"), "--certify was given for the kernel erf"),
+    ):
+        code, out, err = call(capsys, "predict", *SMALL, *options)
+        assert (code, out) == (2, "")
+        assert message in err
+
+
 def test_predict_reads_files_and_agrees_with_the_library(capsys, tmp_path):
     rng = np.random.default_rng(0)
     X, Z = rng.standard_normal((20, 4)), rng.standard_normal((15, 4))

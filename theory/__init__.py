@@ -16,10 +16,16 @@ __all__ = [
     "predict",
     "relu_gram",
     "transformed_labels",
+    # kernels of other nets
+    "Kernel",
+    "kernel",
+    "both_layers",
+    "deep",
 ]
 
 from theory.errors import InvalidInput, NotConverged, UnstableStep
 from theory.numeric.gram import relu_gram
+from theory.numeric.kernels import Kernel, both_layers, deep, kernel
 from theory.numeric.stages import transformed_labels
 from theory.outcome import OutcomeGap, Trajectory, TransferOutcome
 from theory.predict import GramBlocks, predict

@@ -25,6 +25,7 @@ class _Tally:
     """What was seen so far."""
 
     cases: int = 0
+    tried: int = 0
     least_slack: float = math.inf
     exceeded: int = 0
     failures: list[Failure] = field(default_factory=list)
@@ -35,7 +36,10 @@ class _Tally:
             # Numbered here, not drawn: a search for tight cases must not search among the seeds.
             case = {**case, "seed": self.cases}
         self.cases += 1
-        slack = min((_slack(quantity, limit) for quantity, limit in bound.pairs(bound.twin, case)), default=math.inf)
+        pairs = bound.pairs(bound.twin, case)
+        # Cases with nothing to compare are none that a bound held in.
+        self.tried += bool(pairs)
+        slack = min((_slack(quantity, limit) for quantity, limit in pairs), default=math.inf)
         self.least_slack = min(self.least_slack, slack)
         if not slack >= -_ROUNDING:
             self.exceeded += 1
@@ -77,8 +81,10 @@ def _checked(bound: Bound, run: Any) -> CheckResult:
         failures.append(Failure(part="bound", name=bound.twin_name, message=str(error).split("\n")[0]))
     except Exception as error:
         failures.append(Failure(part="bound", name=bound.twin_name, message=told(error)))
-    if bound.delta is not None and at_least(tally.exceeded, tally.cases, bound.delta) < _REFUTED:
-        promised = f"{tally.exceeded} of {tally.cases} cases exceed it; at most a share of {bound.delta:g} may"
+    if tally.cases and not tally.tried and not failures:
+        failures.append(Failure(part="domain", name=bound.name, message=f"none of {tally.cases} cases has anything to compare"))
+    if bound.delta is not None and at_least(tally.exceeded, tally.tried, bound.delta) < _REFUTED:
+        promised = f"{tally.exceeded} of {tally.tried} cases exceed it; at most a share of {bound.delta:g} may"
         failures.append(Failure(part="bound", name=bound.twin_name, message=promised))
     return CheckResult(
         name=bound.name,

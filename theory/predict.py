@@ -17,7 +17,7 @@ from theory.numeric.kernels.named import GramFunction, check_cross, gram_functio
 from theory.numeric.spectrum import GramSpectrum, Steps
 from theory.outcome import Trajectory, TransferOutcome, error_rate, mean_squared_error
 from theory.problem import Schedule, TransferProblem
-from theory.rules import Stage, Start, rule_of
+from theory.rules import Stage, Start, check_shrinking, rule_of
 
 _SHRINKS = (
     "decay towards zero shrinks W(0) itself, whose norm grows with the width without bound; give initial_norm, or anchor='initial', "
@@ -98,7 +98,8 @@ def predict(
     Parameters
     ----------
     problem, schedule
-        What is transferred, and how; the default schedule trains both stages to their end.
+        What is transferred, and how; the default schedule trains both stages to their end by plain gradient descent. Momentum, weight
+        decay towards each anchor and cross-entropy are as exact; see `theory.numeric.optimisers`, `.penalties` and `.cross_entropy`.
     kernel : str, Kernel or callable
         A name that `theory.numeric.kernels.kernel` knows, such as `"relu"`; a `Kernel`; or a Gram function `(X, Z=None)` of the user's own.
         Ignored when `gram` is given.
@@ -115,9 +116,10 @@ def predict(
     Raises
     ------
     InvalidInput, UnstableStep
-        For a problem without source, an unknown kernel, mismatched blocks, or an unstable step size.
+        For a problem without source, an unknown kernel, mismatched blocks, an unstable step size; for cross-entropy without numbers of
+        steps or of labels that are no classes; for decay towards zero under a kernel that depends on the scale of `W(0)`.
 
-    Source: arXiv 1909.12031 for the transformed labels; each stage is the geometric series of `r ← (I − ηH) r`.
+    Source: arXiv 1909.12031 for the transformed labels; each plain stage is the geometric series of `r ← (I − ηH) r`.
     """
     if schedule is None:
         schedule = Schedule()
@@ -150,11 +152,15 @@ def predict_stages(
         raise InvalidInput(f"gram is a {type(gram).__name__}; GramBlocks or None is allowed")
     if gram is None or problem.source is None:
         vectors(problem)
+    blocks = gram
+    if blocks is None:
+        function = gram_function(kernel)
+        if schedule.weight_decay and schedule.anchor == "zero":
+            check_shrinking(kernel)
+        blocks = GramBlocks.of(problem, function)
+    prepared = _Kernelised(problem, blocks, initial_outputs, initial_norm)
     if gram is None:
-        gram = GramBlocks.of(problem, gram_function(kernel))
-        if gram.target_source.shape == (gram.target.shape[0], gram.source.shape[0]):
-            check_cross(gram.target_source, gram.target, gram.source)
-    prepared = _Kernelised(problem, gram, initial_outputs, initial_norm)
+        check_cross(blocks.target_source, blocks.target, blocks.source)
     return [prepared.outcome(replace(schedule, source_steps=k), rung) for k in source_steps]
 
 

@@ -30,6 +30,10 @@ def pretraining_curves(
         `"gradient_energy"`; `"squared_displacement"`, over the target stage; with test points also `"squared_test_error"`, summed
         over them.
 
+        Of each curve: `turns(last)` and `best(last)`; `turn_bound()`, how often it can turn; `late_trend()` and `turn_is_certain()`,
+        whether it must; `noise_window(last)` and `with_source_noise(variance)`, what noise on source labels does; `contributions(k)`,
+        which modes of the source help and which harm.
+
     Raises
     ------
     InvalidInput, UnstableStep

@@ -24,8 +24,11 @@ from theory.entries import (
     kernels,
     landscape,
     optimisers,
+    penalised_transfer,
     penalties,
+    population,
     pretraining,
+    random_start,
     ruled_out,
     similarity,
     sphere,
@@ -46,15 +49,18 @@ ENTRIES: tuple[Entry, ...] = (
     *pretraining.ENTRIES,
     *stage_theory.ENTRIES,
     *sphere.ENTRIES,
+    *population.ENTRIES,
     *landscape.ENTRIES,
     *optimisers.ENTRIES,
     *penalties.ENTRIES,
+    *penalised_transfer.ENTRIES,
     *cross_entropy.ENTRIES,
     *generalisation.ENTRIES,
     *chains.ENTRIES,
     *average.ENTRIES,
     *ruled_out.ENTRIES,
     *initialisation.ENTRIES,
+    *random_start.ENTRIES,
     *drift.ENTRIES,
     *similarity.ENTRIES,
     *symmetries.ENTRIES,
@@ -64,7 +70,10 @@ ENTRIES: tuple[Entry, ...] = (
 BOUNDS: tuple[Bound, ...] = (*bounds_run.BOUNDS, *bounds_chance.BOUNDS, *enclosures.BOUNDS)
 """Inequalities, in the order they build on each other."""
 
-_BY_NAME: Mapping[str, Entry | Bound] = {entry.name: entry for entry in (*ENTRIES, *BOUNDS)}
+ALL: tuple[Entry | Bound, ...] = (*ENTRIES, *BOUNDS)
+"""Formulas before bounds."""
+
+_BY_NAME: Mapping[str, Entry | Bound] = {entry.name: entry for entry in ALL}
 
 
 def names() -> tuple[str, ...]:
@@ -95,10 +104,10 @@ def select(wanted: Sequence[str]) -> tuple[Entry | Bound, ...]:
     InvalidInput
         For an unknown name.
     """
-    return tuple(get(name) for name in dict.fromkeys(wanted)) or (*ENTRIES, *BOUNDS)
+    return tuple(get(name) for name in dict.fromkeys(wanted)) or ALL
 
 
-def evidence_complaints(*tables: Mapping[str, Supplied], entries: Iterable[Entry | Bound] = (*ENTRIES, *BOUNDS)) -> list[str]:
+def evidence_complaints(*tables: Mapping[str, Supplied], entries: Iterable[Entry | Bound] = ALL) -> list[str]:
     """What is wrong between declared and supplied evidence, one sentence each; empty when all that is declared is there.
 
     Parameters

@@ -14,6 +14,8 @@ from theory.arrays import Array, namespace, scalar
 from theory.errors import InvalidInput, UnstableStep
 from theory.numeric import cross_entropy, penalties
 from theory.numeric.checks import check_class_labels
+from theory.numeric.kernels.composed import Kernel
+from theory.numeric.kernels.named import kernel as named_kernel
 from theory.numeric.spectrum import GramSpectrum, Steps
 from theory.numeric.stability import largest_stable_step
 from theory.problem import Schedule
@@ -200,6 +202,23 @@ def rule_of(schedule: Schedule, *labels: Array) -> SquaredLoss | CrossEntropy:
         return SquaredLoss(schedule.momentum, schedule.weight_decay)
     counts = [check_class_labels(y, f"{name} y") for name, y in zip(("source", "target"), labels, strict=True)]
     return CrossEntropy(counts[-1], schedule.momentum, schedule.weight_decay)
+
+
+def check_shrinking(kernel: Any) -> None:
+    """Raise `InvalidInput` where decay towards zero would change the kernel: that rescales `W(0)`, which only degree 1 does not feel.
+
+    A Gram function of the user's own, like a Gram matrix, is taken to be of that kind.
+    """
+    if isinstance(kernel, str):
+        kernel = named_kernel(kernel)
+    if not isinstance(kernel, Kernel):
+        return
+    first_layer = kernel.depth == 1 and not kernel.trained_readout
+    if not (first_layer and kernel.activation.homogeneous and kernel.activation.degree == 1):
+        raise InvalidInput(
+            "anchor is 'zero' with weight_decay: it shrinks W(0), and the given kernel depends on the scale of W(0); 'initial' or 'start' "
+            "is allowed, or a kernel that does not (relu or leaky_relu, the first layer trained)"
+        )
 
 
 def _is_stable(spectrum: GramSpectrum, lr: float, bound: float) -> bool:

@@ -121,7 +121,7 @@ def problems(
     """
     d = draw(st.integers(2, 8))
     c = draw(st.integers(1, 3)) if outputs is None else outputs
-    sets = []
+    sets: list[tuple[np.ndarray, np.ndarray]] = []
     for _ in range(3 if (draw(st.booleans()) if tests is None else tests) else 2):
         X = draw(inputs(dimension=d, unit=unit, regular=regular))
         if sets and draw(st.integers(0, 3)) == 0:

@@ -120,7 +120,9 @@ _TAIL = math.erfc(Z_LIMIT / math.sqrt(2)) / 2
 
 def _binomial_tail(happened: int, tried: int, rate: float) -> float:
     """Chance of at least `happened` in `tried` at `rate`."""
-    return math.fsum(math.comb(tried, i) * rate**i * (1 - rate) ** (tried - i) for i in range(happened, tried + 1))
+    from scipy.special import bdtrc
+
+    return float(bdtrc(happened - 1, tried, rate))
 
 
 def _about(claim: str, where: str, at: str, measured: Estimate, predicted: float) -> dict[str, Any]:

@@ -95,6 +95,7 @@ def run(config: Config, cache: Cache) -> dict[str, Any]:
     cells: list[dict[str, Any]] = []
     fits: list[dict[str, Any]] = []
     claims: list[Claim] = []
+    theory: list[dict[str, Any]] = []
     seconds = 0.0
     for task in config.tasks:
         label = task_label(task)
@@ -113,7 +114,11 @@ def run(config: Config, cache: Cache) -> dict[str, Any]:
             fits.append({"task": label, "quantity": quantity, "claimed": rate, "fit": fit and asdict(fit)})
             claims.append(exponent_claim(f"exponent in width: {words}", where, fit, rate))
         claims += _widest(task, label, config, by_width[-1])
-    return {"cells": cells, "fits": fits, "claims": [c.to_dict() for c in claims], "seconds": seconds}
+        for width, here in zip(config.widths, by_width, strict=True):
+            apart = estimate([net["largest"][0] - net["largest"][1] for net in here])
+            cells.append({"task": label, "quantity": "largest", "width": width, "size": asdict(apart)})
+        theory.append({"task": label, "width_times_energy": _predicted(task, config.steps), "old_head": _old_head(task, config.steps)})
+    return {"cells": cells, "fits": fits, "theory": theory, "claims": [c.to_dict() for c in claims], "seconds": seconds}
 
 
 def _widest(task: Task, label: str, config: Config, nets: Sequence[dict[str, Any]]) -> Iterator[Claim]:
@@ -133,6 +138,14 @@ def _predicted(task: Task, steps: int) -> float:
     P = GramSpectrum.of(relu_gram(source[0]))
     alpha = stages.coefficients(P, source[1], 1 / P.largest, steps)
     return float(np.sum(fresh_head_energy(source[0], alpha, target[0])) / np.sum(target[1] ** 2))
+
+
+def _old_head(task: Task, steps: int) -> float:
+    """What pretraining adds to the outputs of the head it was done with, over the labels' norm, at infinite width."""
+    source, target = _sets(task)
+    P = GramSpectrum.of(relu_gram(source[0]))
+    alpha = stages.coefficients(P, source[1], 1 / P.largest, steps)
+    return float(np.linalg.norm(relu_gram(target[0], source[0]) @ alpha) / np.linalg.norm(target[1]))
 
 
 def _sizes(nets: Sequence[dict[str, Any]]) -> dict[str, Estimate]:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
+from functools import partial
 from random import Random
 from time import perf_counter
 from typing import Any
@@ -92,7 +93,7 @@ class Config:
     def profile(cls, name: str) -> Config:
         """`"smoke"`, `"quick"`, `"standard"` or `"full"`."""
         if name == "smoke":
-            return cls(points=2, label=0.1, steps=6, tolerance=0.5, widths=(64, 256), seeds=2, starts=60, trained=12)
+            return cls(points=2, label=0.1, steps=6, tolerance=0.5, widths=(64, 256), seeds=3, starts=60, trained=12)
         if name == "quick":
             return cls()
         return cls(seeds=32 if name == "standard" else 128, starts=20_000, trained=400)
@@ -117,7 +118,7 @@ def run(config: Config, cache: Cache) -> dict[str, Any]:
     nets: dict[int, list[dict[str, Any]]] = {width: [] for width in widths}
     for width, seed in tqdm(jobs, desc=NAME, unit="net", disable=None, leave=False):
         settings = {"experiment": NAME, "width": width, "seed": seed, **_shape(config)}
-        net = _cached(cache, settings, lambda width=width, seed=seed: _measured(problem, schedule, width, seed))
+        net = _cached(cache, settings, partial(_measured, problem, schedule, width, seed))
         nets[width].append(net)
         seconds += net["seconds"]
     for width in widths:
@@ -276,9 +277,7 @@ def _frequencies(config: Config, cache: Cache) -> tuple[list[Claim], float]:
     for bound in (b for b in registry.BOUNDS if b.delta is not None):
         assert bound.delta is not None
         tries = config.trained if bound.name in _TRAINED else config.starts
-        counted = _cached(
-            cache, {"experiment": NAME, "bound": bound.name, "tries": tries}, lambda bound=bound, tries=tries: _counted(bound, tries)
-        )
+        counted = _cached(cache, {"experiment": NAME, "bound": bound.name, "tries": tries}, partial(_counted, bound, tries))
         seconds += counted["seconds"]
         what = f"starts that exceed the bound {bound.name}"
         claims.append(

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from sim.estimate import estimate, fit_exponent
+from sim.estimate import Estimate, estimate, fit_exponent
 from sim.experiments.arms import task_label
 from sim.experiments.claims import Claim, exponent_claim, z_claim
 from sim.networks import initial_net
@@ -28,7 +28,7 @@ from sim.tasks import DigitsTask, SphereTask, problem_of
 from theory.numeric import stages
 from theory.numeric.gram import relu_gram
 from theory.numeric.gram_fluctuation import expected_gram_error, gram_matrix_variance, inner_products
-from theory.numeric.initialisation import Moments, output_kernel, start_covariance, start_moments
+from theory.numeric.initialisation import output_kernel, start_covariance, start_moments
 from theory.numeric.spectrum import GramSpectrum, integral_filter
 from theory.numeric.vector_labels import expected_vector_gram_error
 
@@ -37,6 +37,9 @@ TITLE = "Random initial weights: sampling error of the Gram matrix, and what a r
 
 OUTPUTS = 3
 """Outputs of the nets with several."""
+
+SCALES = (0.25, 0.5, 0.75, 1.0, 1.25, 1.5)
+"""Initial scales at which random starts are recorded, as multiples of `κ`: outputs are proportional to it."""
 
 NARROW = 2
 """Width at which one output's square is far from that of a Gaussian variable."""
@@ -92,16 +95,17 @@ def run(config: Config, cache: Cache) -> dict[str, Any]:
     """Draw the nets and return the record's results, claims among them; nothing takes long enough to be kept in the cache."""
     started = time.perf_counter()
     claims: list[Claim] = []
-    fits: list[dict[str, Any]] = []
+    shown: dict[str, list[dict[str, Any]]] = {"fits": [], "starts": []}
     # disable=None: the bar vanishes where there is no terminal.
     with tqdm(total=4 * len(config.tasks), desc=NAME, unit="part", disable=None, leave=False) as bar:
         for task in config.tasks:
             for part in (_gram, _rate, _starts, _own_kernel):
-                found, fitted = part(config, task)
+                found, rows = part(config, task)
                 claims += found
-                fits += fitted
+                for name, more in rows.items():
+                    shown[name] += more
                 bar.update(1)
-    return {"fits": fits, "claims": [c.to_dict() for c in claims], "seconds": time.perf_counter() - started}
+    return {**shown, "claims": [c.to_dict() for c in claims], "seconds": time.perf_counter() - started}
 
 
 def _seeds(config: Config, nets: int) -> Iterator[int]:
@@ -114,7 +118,7 @@ def _active(W: np.ndarray, X: np.ndarray) -> np.ndarray:
     return (W @ X.T > 0).astype(np.float64)
 
 
-def _gram(config: Config, task: SphereTask | DigitsTask) -> tuple[list[Claim], list[dict[str, Any]]]:
+def _gram(config: Config, task: SphereTask | DigitsTask) -> tuple[list[Claim], dict[str, list[dict[str, Any]]]]:
     """Squared distances of finite nets' Gram matrices from the infinite width's."""
     X, m = problem_of(task).target[0], config.widths[1]
     G, H, V = inner_products(X), relu_gram(X), gram_matrix_variance(X)
@@ -143,7 +147,7 @@ def _gram(config: Config, task: SphereTask | DigitsTask) -> tuple[list[Claim], l
         z_claim(f"squared distance of H(W(0)) from H: {words}", where, "", estimate(values[name]), value)
         for name, (words, value) in expected.items()
     ]
-    return claims, []
+    return claims, {}
 
 
 def _vector_gap(D: np.ndarray, a: np.ndarray, G: np.ndarray, H: np.ndarray) -> float:
@@ -156,18 +160,27 @@ def _vector_gap(D: np.ndarray, a: np.ndarray, G: np.ndarray, H: np.ndarray) -> f
     return total
 
 
-def _rate(config: Config, task: SphereTask | DigitsTask) -> tuple[list[Claim], list[dict[str, Any]]]:
+def _rate(config: Config, task: SphereTask | DigitsTask) -> tuple[list[Claim], dict[str, list[dict[str, Any]]]]:
     """The distance of the Gram matrix against width."""
     X = problem_of(task).target[0]
     G, H = inner_products(X), relu_gram(X)
-    distances = []
+    distances, squares = [], []
     for m in config.widths:
-        active = (_active(initial_net(m, X.shape[1], 1, antisymmetric=False, seed=s)[0], X) for s in range(config.seeds * 2))
-        distances.append(estimate([float(np.linalg.norm(G * (D.T @ D) / m - H)) for D in active]))
+        active = (_active(initial_net(m, X.shape[1], 1, antisymmetric=False, seed=s)[0], X) for s in _seeds(config, config.gram_nets))
+        gaps = [float(np.linalg.norm(G * (D.T @ D) / m - H)) for D in active]
+        distances.append(estimate(gaps))
+        squares.append(estimate([gap**2 for gap in gaps]))
     fit = fit_exponent(config.widths, distances)
     where = f"{task_label(task)}, widths {config.widths[0]:,} to {config.widths[-1]:,}"
     claim = exponent_claim("exponent in width: distance of H(W(0)) from H", where, fit, -0.5)
-    return [claim], [{"task": task_label(task), "distances": [asdict(d) for d in distances], "fit": asdict(fit)}]
+    row = {
+        "task": task_label(task),
+        "distances": [asdict(d) for d in distances],
+        "squares": [asdict(s) for s in squares],
+        "expected_squares": [expected_gram_error(X, m) for m in config.widths],
+        "fit": asdict(fit),
+    }
+    return [claim], {"fits": [row]}
 
 
 @dataclass(frozen=True, eq=False)
@@ -188,7 +201,7 @@ class _Kernel:
         return self.target_source @ stages.coefficients(P, np.eye(P.size), lr, steps)
 
 
-def _starts(config: Config, task: SphereTask | DigitsTask) -> tuple[list[Claim], list[dict[str, Any]]]:
+def _starts(config: Config, task: SphereTask | DigitsTask) -> tuple[list[Claim], dict[str, list[dict[str, Any]]]]:
     """Outputs of random starts, and what they leave on the target through the infinite width's kernel."""
     problem, m, kappa = problem_of(task), config.widths[0], config.init_scale
     assert problem.source is not None
@@ -209,19 +222,28 @@ def _starts(config: Config, task: SphereTask | DigitsTask) -> tuple[list[Claim],
     where = f"{task_label(task)}, width {m:,}, κ = {kappa:g}"
     size = kappa**2 * float(np.trace(sigma))
     claims = [z_claim("initial outputs: sum of squares", where, "", estimate(np.sum(outputs**2, axis=1)), size)]
-    along = np.linalg.eigh(sigma)[1][:, -2]
-    second = kappa**2 * float(along @ sigma @ along)
-    claims.append(z_claim("initial outputs: along the second eigenvector of Σ", where, "", estimate((outputs @ along) ** 2), second))
+    top = np.linalg.eigh(sigma)[1][:, -1]
+    largest = kappa**2 * float(top @ sigma @ top)
+    claims.append(z_claim("initial outputs: along the top eigenvector of Σ", where, "", estimate((outputs @ top) ** 2), largest))
     left = remaining - (outputs[:, n_P:] - outputs[:, :n_P] @ A.T)
+    fourth = _fourth_moment(config, task, X, n_P, A)
     for words, M in weights.items():
         energies = np.einsum("si,ij,sj->s", left, M, left)
         predicted = start_moments(remaining, S, init_scale=kappa, weight=M)
         claims.append(z_claim(f"mean over random starts: {words}", where, "", estimate(energies), predicted.mean))
         if words.startswith("gradient energy"):
-            predicted = _at_width(config, task, X, n_P, A, S, remaining)
+            predicted = start_moments(remaining, S, init_scale=kappa, width=m, fourth_moment=fourth)
             claims.append(z_claim(f"variance over random starts: {words}", where, "", _variance(energies), predicted.variance))
     claims.append(_narrow(config, task, X_Q[:1]))
-    return claims, []
+    row: dict[str, Any] = {"task": task_label(task), "width": m, "without": float(np.sum(remaining**2)), "cells": []}
+    for s in SCALES:
+        energies = np.sum((remaining - s * (remaining - left)) ** 2, axis=1)
+        moments = {"energy": asdict(estimate(energies)), "variance": asdict(_variance(energies))}
+        row["cells"].append({"scale": kappa * s, **moments})
+    scales = [kappa * SCALES[-1] * i / 60 for i in range(1, 61)]
+    along = [start_moments(remaining, S, init_scale=s, width=m, fourth_moment=fourth) for s in scales]
+    row["curve"] = {"scale": scales, "energy": [each.mean for each in along], "variance": [each.variance for each in along]}
+    return claims, {"starts": [row]}
 
 
 def _narrow(config: Config, task: SphereTask | DigitsTask, x: np.ndarray) -> Claim:
@@ -238,26 +260,23 @@ def _outputs(m: int, X: np.ndarray, kappa: float, seed: int) -> np.ndarray:
     return (a[:, 0] @ np.maximum(W @ X.T, 0)) / np.sqrt(m)
 
 
-def _at_width(
-    config: Config, task: SphereTask | DigitsTask, X: np.ndarray, n_P: int, A: np.ndarray, S: np.ndarray, y: np.ndarray
-) -> Moments:
-    """The moments with the fourth moment of one neuron, estimated from many; it enters over `m`, and so does its error."""
+def _fourth_moment(config: Config, task: SphereTask | DigitsTask, X: np.ndarray, n_P: int, A: np.ndarray) -> float:
+    """The fourth moment of one neuron, estimated from many; it enters variances over `m`, and so does its error."""
     squares = []
     for block in range(0, config.neurons, 1 << 13):
         w = generator(f"single neurons {task.name}", block).standard_normal((min(1 << 13, config.neurons - block), X.shape[1]))
         activations = np.maximum(w @ X.T, 0)
         squares.append(np.sum((activations[:, n_P:] - activations[:, :n_P] @ A.T) ** 2, axis=1))
-    fourth = float(np.mean(np.concatenate(squares) ** 2))
-    return start_moments(y, S, init_scale=config.init_scale, width=config.widths[0], fourth_moment=fourth)
+    return float(np.mean(np.concatenate(squares) ** 2))
 
 
-def _variance(values: np.ndarray) -> Any:
+def _variance(values: np.ndarray) -> Estimate:
     """Sample variance with the standard error of a mean of squares."""
     squares = (values - values.mean()) ** 2 * len(values) / (len(values) - 1)
     return estimate(squares)
 
 
-def _own_kernel(config: Config, task: SphereTask | DigitsTask) -> tuple[list[Claim], list[dict[str, Any]]]:
+def _own_kernel(config: Config, task: SphereTask | DigitsTask) -> tuple[list[Claim], dict[str, list[dict[str, Any]]]]:
     """Gradient energy through each net's own frozen kernel, less its mean over the readouts' signs, which the formula gives net by net."""
     problem, m, kappa = problem_of(task), config.widths[0], config.init_scale
     assert problem.source is not None
@@ -277,4 +296,4 @@ def _own_kernel(config: Config, task: SphereTask | DigitsTask) -> tuple[list[Cla
         means.append(mean)
     where, scale = f"{task_label(task)}, width {m:,}, κ = {kappa:g}", float(np.mean(means))
     words = "frozen kernel: gradient energy after a random start, less its mean over signs (relative)"
-    return [z_claim(words, where, "", estimate([g / scale for g in gaps]), 0.0)], []
+    return [z_claim(words, where, "", estimate([g / scale for g in gaps]), 0.0)], {}

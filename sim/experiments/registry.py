@@ -11,6 +11,7 @@ from typing import Any
 
 from sim.backend import resolve_backend
 from sim.experiments import (
+    drift_size,
     fresh_head,
     generalisation,
     guarantees,
@@ -35,6 +36,7 @@ _EXPERIMENTS: dict[str, ModuleType] = {
         generalisation,
         initialisation,
         orthogonal_drift,
+        drift_size,
         fresh_head,
         guarantees,
         population,

@@ -52,9 +52,11 @@ def test_the_page_is_whole_and_needs_nothing_else(parts, tmp_path):
         if source.startswith("#"):
             assert source[1:] in page.anchors
     assert "script" not in page.tags
-    rows = len(re.findall("<tr>", text))
-    # Every claim twice (its block, the full list), four heads, two blocks, a formula and a record.
-    assert rows == 2 * len(record["claims"]) + 5 + 2
+    rows = len(re.findall("<tr[ >]", text))
+    # Every claim twice (its block, the full list), four heads, two places, a formula and a record.
+    assert rows == 2 * len(record["claims"]) + 4 + 2 + 2
+    for place in {claim["where"] for claim in record["claims"]}:
+        assert text.count(f'<tr class="place"><th colspan="6">{place}</th></tr>') == 1
     assert ">broke<" in text
 
 

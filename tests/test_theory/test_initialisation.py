@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from sim.networks import initial_net
 from tests.helpers import assert_dtype_close, assert_exact, assert_z
 from theory import InvalidInput, Schedule, TransferProblem, UnstableStep, predict, relu_gram
+from theory.certified.rank import Span
+from theory.certified.rows import ExactRows
 from theory.numeric.degeneracy import degeneracy
 from theory.numeric.gram_fluctuation import expected_gram_error, gram_entry_variance, gram_matrix_variance
 from theory.numeric.initialisation import output_kernel, start_covariance, start_moments
@@ -165,6 +167,9 @@ def test_rank_is_that_of_the_gram_matrix(seed, d, n, opposite, repeated):
     # Angles of such rows are far from small: what is regular has no eigenvalue near zero.
     numeric = int(np.sum(values > 1e-9 * max(values[-1], 1e-300)))
     assert degeneracy(X).rank == numeric
+    # The certificates' exact span of the features is found another way.
+    rows = X[np.any(X != 0, axis=1)]
+    assert len(rows) == 0 or Span.of(ExactRows.of(rows)).rank == numeric
 
 
 def test_nearly_parallel_rows_are_distinct():

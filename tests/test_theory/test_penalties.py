@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from tests.helpers import assert_dtype_close, assert_exact
 from theory import GramBlocks, InvalidInput, Schedule, TransferProblem, UnstableStep, predict
 from theory.numeric import penalties, stages
+from theory.numeric.kernels.named import both_layers, deep, kernel
 from theory.numeric.spectrum import GramSpectrum
 from theory.numeric.stability import largest_stable_step
 
@@ -195,6 +196,18 @@ def test_decay_towards_zero_has_outputs_at_infinite_width_and_no_displacement():
     kept_P, kept_Q = ((1 - lr * 0.5) ** k for lr, k in ((known.source_lr, 6), (known.target_lr, 8)))
     assert_exact(known.displacement**2, initial.displacement**2 + ((1 - kept_Q) * kept_P * 100.0) ** 2, 2**10)
     assert_exact(known.displacement_scratch**2, initial.displacement_scratch**2 + ((1 - kept_Q) * 100.0) ** 2, 2**10)
+
+
+@pytest.mark.parametrize("name", ["erf", "gelu", "monomial", "arccos2", both_layers(kernel("relu")), deep(kernel("relu"), 2)])
+def test_decay_towards_zero_needs_a_kernel_that_the_scale_of_the_weights_does_not_change(name):
+    rng = np.random.default_rng(0)
+    p = TransferProblem(**{n: (rng.normal(size=(4, 3)), rng.normal(size=4)) for n in ("source", "target")})
+    with pytest.raises(InvalidInput, match=r"anchor is 'zero' with weight_decay.*'initial' or 'start' is allowed"):
+        predict(p, Schedule(5, 6, weight_decay=0.01), kernel=name)
+    for allowed in (Schedule(5, 6, weight_decay=0.01, anchor="initial"), Schedule(5, 6, anchor="zero")):
+        assert predict(p, allowed, kernel=name).displacement > 0
+    for same in ("relu", "arccos1", kernel("leaky_relu", slope=0.2)):
+        assert predict(p, Schedule(5, 6, weight_decay=0.01), kernel=same).displacement is None
 
 
 def test_no_step_moves_nothing_whatever_the_norm():

@@ -412,6 +412,7 @@ TWINS = {
     "displacement": lambda s, y, lr, steps: stages.displacement(s, y, lr, steps) ** 2,
     "loss": lambda s, y, lr, steps: 2 * stages.loss(s, y, lr, steps),
     "inverse_norm_squared": no_none,
+    "acceleration": lambda s, y, left, target, lr: stages.acceleration(s, left, y, target, lr),
     "steps_to_loss": lambda s, y, target, lr: None if (n := stages.steps_to_loss(s, y, target, lr)) is None else n + 1,
     "transformed_labels": lambda X_P, y_P, X_Q, steps, lr: -stages.transformed_labels(X_P, y_P, X_Q, steps, lr),
     "gradient_energy": doubled_energy,

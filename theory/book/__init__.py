@@ -4,7 +4,12 @@ __all__ = [
     # mathematics as a tree
     "nodes",
     "layout",
+    "atoms",
+    "tokens",
+    "reader",
     "formulas",
+    "names",
+    "brackets",
     "expressions",
     "mathml",
     "tex",

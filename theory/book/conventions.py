@@ -65,8 +65,9 @@ def _widest(cell: Cell) -> float:
 
 
 def _cells(line: str) -> list[str]:
-    """Cells of a table's line; a bar inside backticks is a norm's."""
-    return re.findall(r"((?:`[^`]*`|[^`|])*)\|", line.strip().removeprefix("|"))
+    """Cells of a table's line; a bar inside backticks, or after a backslash, is a norm's."""
+    cells = re.findall(r"((?:`[^`]*`|\\\||[^`|])*)\|", line.strip().removeprefix("|"))
+    return [cell.replace(r"\|", "|") for cell in cells]
 
 
 def read(markdown: str) -> Cell:

@@ -10,7 +10,9 @@ from theory.formula import Expression, Step
 
 
 def step_line(step: Step, width: float) -> Node:
-    """`left = right`, or `= right` where the step goes on from the one before."""
+    """`left = right`, or `= right` where the step goes on from the one before; once what stands on both sides."""
+    if step.opens and step.left == step.right:
+        return fit(draw(step.right), width)
     right = row(relation(step.relation), draw(step.right))
     return fit(row(draw(step.left), right) if step.opens else right, width)
 

@@ -13,7 +13,8 @@ import sympy as sp
 from sympy.core.function import AppliedUndef
 from sympy.printing.printer import Printer
 
-from theory.book import formulas
+from theory.book import formulas, names
+from theory.book.brackets import ATOM, MUL, OPERATORS, POW, edge, is_negative, on_one_line, tightness
 from theory.book.nodes import (
     APPLY,
     THIN,
@@ -45,9 +46,6 @@ _BARE = {"sin", "cos", "tan", "atan", "log"}
 
 _RELATIONS = {"==": "=", "!=": "≠", "<": "<", ">": ">", "<=": "≤", ">=": "≥"}
 
-_ADD, _MUL, _POW, _ATOM = range(4)
-"""How tightly an expression holds together."""
-
 
 class _Drawer(Printer):  # type: ignore[misc]  # SymPy has no types
     printmethod = "_ptoq_node"
@@ -64,12 +62,12 @@ class _Drawer(Printer):  # type: ignore[misc]  # SymPy has no types
     def wrapped(self, expr: Any, level: int) -> Node:
         """In brackets if it holds together less tightly than `level`."""
         node: Node = self._print(expr)
-        return Fenced("(", node, ")") if _tightness(expr) < level else node
+        return Fenced("(", node, ")") if tightness(expr) < level else node
 
     # Numbers and symbols
 
     def _print_Symbol(self, expr: Any) -> Node:
-        return formulas.name(expr.name)
+        return names.name(expr.name)
 
     _print_Dummy = _print_Wild = _print_MatrixSymbol = _print_Symbol
 
@@ -128,24 +126,24 @@ class _Drawer(Printer):  # type: ignore[misc]  # SymPy has no types
             # Numbers stand first, 1 − ηλ, but in counts: k + 1.
             terms.sort(key=lambda t: not t.is_number)
         # A sum does not open with a minus if it need not: y − Fw, not −Fw + y.
-        if _is_negative(terms[0]):
-            first = next((t for t in terms if not _is_negative(t)), None)
+        if is_negative(terms[0]):
+            first = next((t for t in terms if not is_negative(t)), None)
             if first is not None:
                 terms.remove(first)
                 terms.insert(0, first)
         parts: list[Node] = [self._print(terms[0])]
         for term in terms[1:]:
-            negative = _is_negative(term)
-            node = self.wrapped(-term if negative else term, _MUL) if not _is_matrix(term) else self._print(-term if negative else term)
+            negative = is_negative(term)
+            node = self.wrapped(-term if negative else term, MUL)
             parts += [Operator("−" if negative else "+", "sum"), node]
         return row(*parts)
 
     _print_MatAdd = _print_Add
 
     def _print_Mul(self, expr: Any) -> Node:
-        if _is_negative(expr):
+        if is_negative(expr):
             positive = -expr
-            return row(Operator("−", "prefix"), self.wrapped(positive, _MUL))
+            return row(Operator("−", "prefix"), self.wrapped(positive, MUL))
         over: list[Any] = []
         under: list[Any] = []
         matrices: list[Any] = []
@@ -155,12 +153,12 @@ class _Drawer(Printer):  # type: ignore[misc]  # SymPy has no types
             elif isinstance(factor, sp.Rational):
                 over += [sp.Integer(factor.p)] if factor.p != 1 else []
                 under += [sp.Integer(factor.q)] if factor.q != 1 else []
-            elif factor.is_Pow and factor.base is not sp.E and _is_negative(factor.exp):
+            elif factor.is_Pow and factor.base is not sp.E and is_negative(factor.exp):
                 under.append(sp.Pow(factor.base, -factor.exp, evaluate=False) if factor.exp != -1 else factor.base)
             else:
                 over.append(factor)
         # Integrals and limits last: what stands after them would seem to belong to them.
-        over.sort(key=lambda f: isinstance(f, _OPERATORS))
+        over.sort(key=lambda f: isinstance(f, OPERATORS))
         if under:
             top, bottom = self._product(over) if over else Number("1"), self._product(under)
             fraction = Fraction(top, bottom)
@@ -177,9 +175,9 @@ class _Drawer(Printer):  # type: ignore[misc]  # SymPy has no types
         parts: list[Node] = []
         for number, factor in enumerate(factors):
             last = number == len(factors) - 1
-            node = self._print(factor) if last and isinstance(factor, _OPERATORS) else self.wrapped(factor, _POW if number else _MUL + 1)
+            node = self._print(factor) if last and isinstance(factor, OPERATORS) else self.wrapped(factor, POW if number else MUL + 1)
             if parts:
-                both_digits = isinstance(_edge(node, 0), Number) and isinstance(_edge(parts[-1], -1), Number)
+                both_digits = isinstance(edge(node, 0), Number) and isinstance(edge(parts[-1], -1), Number)
                 parts.append(Operator("·", "dot") if both_digits else TIMES)
             parts.append(node)
         return row(*parts)
@@ -190,32 +188,32 @@ class _Drawer(Printer):  # type: ignore[misc]  # SymPy has no types
             return self._applied("exp", (exponent,))
         if exponent.is_Rational and exponent.p == 1 and exponent.q > 1:
             return Root(self._print(base), None if exponent.q == 2 else Number(str(exponent.q)))
-        if base.is_commutative and _is_negative(exponent):
+        if base.is_commutative and is_negative(exponent):
             inverse = sp.Pow(base, -exponent, evaluate=False) if exponent != -1 else base
             return Fraction(Number("1"), self._print(inverse))
         if isinstance(base, sp.Function) and exponent.is_Integer and exponent > 0 and len(base.args) == 1:
             return self._applied(type(base).__name__, base.args, self._print(exponent))
-        node = self.wrapped(base, _ATOM)
+        node = self.wrapped(base, ATOM)
         if isinstance(node, Scripts) and node.sup is not None:
             node = Fenced("(", node, ")")
         if isinstance(node, Scripts):
-            return Scripts(node.base, node.sub, _on_one_line(self._print(exponent)))
-        return Scripts(node, sup=_on_one_line(self._print(exponent)))
+            return Scripts(node.base, node.sub, on_one_line(self._print(exponent)))
+        return Scripts(node, sup=on_one_line(self._print(exponent)))
 
     _print_MatPow = _print_Pow
 
     def _print_Transpose(self, expr: Any) -> Node:
-        return Scripts(self.wrapped(expr.arg, _ATOM), sup=Letter("⊤", upright=True))
+        return Scripts(self.wrapped(expr.arg, ATOM), sup=Letter("⊤", upright=True))
 
     def _print_Inverse(self, expr: Any) -> Node:
-        return Scripts(self.wrapped(expr.arg, _ATOM), sup=row(Operator("−", "prefix"), Number("1")))
+        return Scripts(self.wrapped(expr.arg, ATOM), sup=row(Operator("−", "prefix"), Number("1")))
 
     # Functions
 
     def _print_Function(self, expr: Any) -> Node:
         name = expr.func.__name__
         if isinstance(expr, AppliedUndef):
-            return self._called(formulas.name(name), expr.args)
+            return self._called(names.name(name), expr.args)
         return self._applied(name, expr.args)
 
     def _print_ExpBase(self, expr: Any) -> Node:
@@ -240,10 +238,10 @@ class _Drawer(Printer):  # type: ignore[misc]  # SymPy has no types
         return self._applied("Heaviside", expr.args[:1])
 
     def _print_factorial(self, expr: Any) -> Node:
-        return row(self.wrapped(expr.args[0], _ATOM), Letter("!", upright=True))
+        return row(self.wrapped(expr.args[0], ATOM), Letter("!", upright=True))
 
     def _print_factorial2(self, expr: Any) -> Node:
-        return row(self.wrapped(expr.args[0], _ATOM), Letter("!!", upright=True))
+        return row(self.wrapped(expr.args[0], ATOM), Letter("!!", upright=True))
 
     def _print_binomial(self, expr: Any) -> Node:
         return Fenced("(", Fraction(self._print(expr.args[0]), self._print(expr.args[1]), bar=False), ")")
@@ -252,7 +250,7 @@ class _Drawer(Printer):  # type: ignore[misc]  # SymPy has no types
         return Scripts(Letter("δ"), sub=row(*(self._print(a) for a in expr.args[:2])))
 
     def _print_conjugate(self, expr: Any) -> Node:
-        return Scripts(self.wrapped(expr.args[0], _ATOM), sup=Letter("∗", upright=True))
+        return Scripts(self.wrapped(expr.args[0], ATOM), sup=Letter("∗", upright=True))
 
     def _applied(self, name: str, arguments: Any, power: Node | None = None) -> Node:
         shown: Node = Letter(_NAMES.get(name, name), upright=True)
@@ -275,7 +273,7 @@ class _Drawer(Printer):  # type: ignore[misc]  # SymPy has no types
         return Scripts(self._print(expr.base.label), sub=self._list(expr.indices))
 
     def _print_MatrixElement(self, expr: Any) -> Node:
-        return Scripts(self.wrapped(expr.parent, _ATOM), sub=self._list((expr.i + 1, expr.j + 1)))
+        return Scripts(self.wrapped(expr.parent, ATOM), sub=self._list((expr.i + 1, expr.j + 1)))
 
     # Sums, integrals, limits, derivatives
 
@@ -290,18 +288,18 @@ class _Drawer(Printer):  # type: ignore[misc]  # SymPy has no types
         for index, low, high in expr.limits[::-1]:
             below = row(self._print(index), relation("="), self._print(low))
             signs.append(Scripts(Operator(sign, "prefix"), sub=below, sup=self._print(high), limits=True))
-        return row(*signs, self.wrapped(expr.function, _MUL))
+        return row(*signs, self.wrapped(expr.function, MUL))
 
     def _print_Integral(self, expr: Any) -> Node:
         signs: list[Node] = []
         ends: list[Node] = []
         for limit in expr.limits:
-            bounds = [_on_one_line(self._print(b)) for b in limit[1:]]
+            bounds = [on_one_line(self._print(b)) for b in limit[1:]]
             # Two ends, or the upper one alone, or none.
             sub, sup = (None, *bounds)[-2:] if bounds else (None, None)
             signs.insert(0, Scripts(Operator("∫", "prefix"), sub=sub, sup=sup) if bounds else Operator("∫", "prefix"))
             ends.append(row(THIN, Letter("d", upright=True), self._print(limit[0])))
-        return row(*signs, self.wrapped(expr.function, _MUL), *ends)
+        return row(*signs, self.wrapped(expr.function, MUL), *ends)
 
     def _print_Limit(self, expr: Any) -> Node:
         inside, variable, point, direction = expr.args
@@ -311,7 +309,7 @@ class _Drawer(Printer):  # type: ignore[misc]  # SymPy has no types
             # The side is set beside the point as a word of its own where the point has scripts or is a sum.
             target = Scripts(target if not isinstance(target, Row | Scripts) else Fenced("(", target, ")"), sup=sign)
         name = Scripts(Letter("lim", upright=True), sub=row(self._print(variable), relation("→"), target), limits=True)
-        return row(name, Operator(APPLY, "product"), self.wrapped(inside, _MUL))
+        return row(name, Operator(APPLY, "product"), self.wrapped(inside, MUL))
 
     def _print_Derivative(self, expr: Any) -> Node:
         sign = Letter("∂" if len(expr.expr.free_symbols) > 1 else "d", upright=True)
@@ -321,12 +319,12 @@ class _Drawer(Printer):  # type: ignore[misc]  # SymPy has no types
             name = self._print(variable)
             below += [sign, name if count == 1 else Scripts(name, sup=self._print(count))]
         above: Node = sign if order == 1 else Scripts(sign, sup=Number(str(order)))
-        return row(Fraction(above, row(*below)), TIMES, self.wrapped(expr.expr, _MUL + 1))
+        return row(Fraction(above, row(*below)), TIMES, self.wrapped(expr.expr, MUL + 1))
 
     def _print_Subs(self, expr: Any) -> Node:
         places: list[Node] = []
         for variable, value in zip(expr.variables, expr.point, strict=True):
-            places += [Operator(",", "comma")] * bool(places) + [self._print(variable), relation("="), _on_one_line(self._print(value))]
+            places += [Operator(",", "comma")] * bool(places) + [self._print(variable), relation("="), on_one_line(self._print(value))]
         return Scripts(Fenced("", self._print(expr.expr), "|"), sub=row(*places))
 
     # Matrices, cases, conditions, tuples
@@ -366,65 +364,6 @@ class _Drawer(Printer):  # type: ignore[misc]  # SymPy has no types
 
 
 _IDENTITY = sp.Symbol("I", commutative=False)
-
-_OPERATORS = (sp.Sum, sp.Product, sp.Integral, sp.Limit, sp.Derivative)
-
-
-def _tightness(expr: Any) -> int:
-    if isinstance(expr, sp.Piecewise):
-        return _ADD
-    if expr.is_Add or isinstance(expr, (sp.MatAdd, sp.core.relational.Relational)) or _is_negative(expr):
-        return _ADD
-    if isinstance(expr, _OPERATORS):
-        return _MUL
-    if expr.is_Mul or isinstance(expr, sp.MatMul) or (isinstance(expr, sp.Rational) and expr.q != 1):
-        # A product that is drawn as one fraction needs no brackets among factors, but does below an exponent.
-        return _MUL
-    if expr.is_Pow or isinstance(expr, (sp.MatPow, sp.factorial)):
-        return _POW
-    if isinstance(expr, (sp.exp, sp.Function)) and not isinstance(expr, (sp.Abs, sp.floor, sp.ceiling, sp.binomial)):
-        return _POW
-    return _ATOM
-
-
-def _is_negative(expr: Any) -> bool:
-    if isinstance(expr, (sp.Integer, sp.Rational, sp.Float, sp.core.numbers.NegativeInfinity)):
-        return bool(expr < 0)
-    if isinstance(expr, (sp.Mul, sp.MatMul)):
-        first = expr.args[0]
-        return bool(first.is_Number and first < 0)
-    return False
-
-
-def _is_matrix(expr: Any) -> bool:
-    return isinstance(expr, sp.MatrixBase)
-
-
-def _edge(node: Node, side: int) -> Node:
-    """The leaf at the left (0) or right (−1) end."""
-    if isinstance(node, Row):
-        return _edge(node.parts[side], side)
-    return _edge(node.base, side) if isinstance(node, Scripts) else node
-
-
-def _on_one_line(node: Node) -> Node:
-    """Fractions in a script are written with a slash."""
-    match node:
-        case Fraction(over, under, True):
-            parts = [_on_one_line(part) for part in (over, under)]
-            top, bottom = (Fenced("(", p, ")") if isinstance(p, Row) and (i or _has_sum(p)) else p for i, p in enumerate(parts))
-            return row(top, Operator("/", "product"), bottom)
-        case Row(inner):
-            return row(*map(_on_one_line, inner))
-        case Fenced(left, inside, right):
-            return Fenced(left, _on_one_line(inside), right)
-        case _:
-            return node
-
-
-def _has_sum(node: Row) -> bool:
-    return any(isinstance(p, Operator) and p.role == "sum" for p in node.parts)
-
 
 _drawer = _Drawer()
 

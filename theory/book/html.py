@@ -12,7 +12,7 @@ from theory.book import equations, mathml
 from theory.book.expressions import draw
 from theory.book.formulas import Code, Prose, Span, read
 from theory.book.nodes import Node, Operator, Row, row
-from theory.book.structure import METHODS, Book
+from theory.book.structure import Book, how
 from theory.book.symbols import Symbol
 from theory.formula import Expression, Step
 
@@ -30,6 +30,7 @@ def write(book: Book) -> str:
     )
     environment.filters |= {
         "prose": prose,
+        "how": how,
         "spans": spans,
         "step": step,
         "result": result,
@@ -38,7 +39,7 @@ def write(book: Book) -> str:
         "linked": linked,
         "code": code,
     }
-    return environment.get_template("book.html.jinja").render(book=book, methods=METHODS) + "\n"
+    return environment.get_template("book.html.jinja").render(book=book) + "\n"
 
 
 def prose(text: str) -> Markup:

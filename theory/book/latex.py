@@ -12,7 +12,7 @@ from theory.book import equations, tex
 from theory.book.expressions import draw
 from theory.book.formulas import Code, Prose, Span, read
 from theory.book.nodes import Table
-from theory.book.structure import METHODS, Book
+from theory.book.structure import Book, how
 from theory.book.symbols import Symbol
 from theory.formula import Expression, Step
 
@@ -36,10 +36,10 @@ def write(book: Book) -> str:
         autoescape=False,
     )
     environment.filters |= {
-        "prose": prose, "spans": spans, "step": step, "result": result, "symbol": symbol, "name": name, "linked": linked, "plain": tex.text,
-        "code": code, "bookmark": bookmark,
+        "prose": prose, "how": how, "spans": spans, "step": step, "result": result, "symbol": symbol, "name": name, "linked": linked,
+        "plain": tex.text, "code": code, "bookmark": bookmark,
     }  # fmt: skip
-    return environment.get_template("book.tex.jinja").render(book=book, methods=METHODS) + "\n"
+    return environment.get_template("book.tex.jinja").render(book=book) + "\n"
 
 
 def prose(text: str) -> str:

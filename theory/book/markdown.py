@@ -11,7 +11,7 @@ from theory.book import equations, tex
 from theory.book.expressions import draw
 from theory.book.formulas import Code, Prose, Span, read
 from theory.book.nodes import Node
-from theory.book.structure import METHODS, Book
+from theory.book.structure import Book, how
 from theory.book.symbols import Symbol
 from theory.formula import Expression, Step
 
@@ -25,10 +25,10 @@ def write(book: Book) -> str:
         loader=PackageLoader("theory.book", "."), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=False
     )
     environment.filters |= {
-        "prose": prose, "spans": spans, "step": step, "result": result, "symbol": symbol, "name": name, "linked": linked, "plain": plain,
-        "cell": cell,
+        "prose": prose, "how": how, "spans": spans, "step": step, "result": result, "symbol": symbol, "name": name, "linked": linked,
+        "plain": plain, "cell": cell,
     }  # fmt: skip
-    page = environment.get_template("book.md.jinja").render(book=book, methods=METHODS)
+    page = environment.get_template("book.md.jinja").render(book=book)
     return re.sub(r"\n{3,}", "\n\n", page).strip() + "\n"
 
 

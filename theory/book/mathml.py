@@ -7,6 +7,7 @@ from html import escape
 from theory.book.nodes import APPLY, TIMES, Accent, Fenced, Fraction, Letter, Node, Number, Operator, Root, Row, Scripts, Table, Words, tall
 
 _SPACES = {text: f'<mspace width="{width}"></mspace>' for text, width in (("\u2003", "2em"), ("\u2009", "0.17em"))}
+_NO_BREAK = "\u00a0"
 _MARKS = {"tilde": "~", "hat": "^", "bar": "¯"}
 
 
@@ -23,13 +24,14 @@ def display(node: Node) -> str:
 def _write(node: Node) -> str:
     match node:
         case Letter(text, upright):
-            # Several letters are upright as they are; one is slanted unless told otherwise.
-            variant = ' mathvariant="normal"' if upright and len(text) == 1 else ""
+            # Several letters are upright as they are; one is slanted unless told otherwise, and Greek capitals are upright as in LaTeX.
+            variant = ' mathvariant="normal"' if len(text) == 1 and (upright or "Α" <= text <= "Ω") else ""
             return _SPACES.get(text) or f"<mi{variant}>{escape(text)}</mi>"
         case Number(text):
             return f"<mn>{escape(text)}</mn>"
         case Words(text):
-            return f"<mtext>{escape(text)}</mtext>"
+            # Spaces at either end would be dropped.
+            return f"<mtext>{escape(text.replace(' ', _NO_BREAK))}</mtext>"
         case Operator():
             return _operator(node)
         case Row(parts):
@@ -72,7 +74,8 @@ def _operator(node: Operator) -> str:
             return f'<mo>{APPLY}</mo><mspace width="0.17em"></mspace>'
         return f'<mo lspace="0.05em" rspace="0.05em">{escape(node.text)}</mo>' if node.text else "<mo>\u2062</mo>"
     if node.role == "prefix":
-        return f'<mo form="prefix" lspace="0" rspace="0">{escape(node.text)}</mo>'
+        gap = "0.17em" if node.text in "∑∏∫" else "0"
+        return f'<mo form="prefix" lspace="0" rspace="{gap}">{escape(node.text)}</mo>'
     if node.role == "comma":
         return f"<mo>{escape(node.text)}</mo>"
     space = {"relation": "0.28em", "sum": "0.22em", "dot": "0.15em"}[node.role]

@@ -8,7 +8,7 @@ from typing import Any
 
 import sympy as sp
 
-from theory.book.works import KNOWN, Work
+from theory.book.works import KNOWN, Work, alphabetical
 from theory.formula import Chain, Expression
 
 _LEAST_OPERATIONS = 3
@@ -18,10 +18,10 @@ _LEAST_OPERATIONS = 3
 def uses(chains: Mapping[str, Chain], declared: Mapping[str, Sequence[str]], texts: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
     """For each name, the names it builds on, in the order of `chains`.
 
-    An entry builds on another one if it declares so, if its text names it in backticks, or if the other comes before
-    it and it repeats a line of the other's derivation or one of the other's named results occurs in its own lines or abbreviations. A
-    result belongs to the first entry that ends in
-    it, and the largest result that is met counts: what it is made of does not.
+    An entry builds on another one if it declares so, or if its text names it, in backticks or by a name with an underscore; or if the
+    other comes before it and it repeats a line of the other's derivation, or one of the other's named results occurs in its own lines
+    or abbreviations. A result belongs to the first entry that ends in it, and the largest result that is met counts: what it is made
+    of does not.
 
     Parameters
     ----------
@@ -40,7 +40,8 @@ def uses(chains: Mapping[str, Chain], declared: Mapping[str, Sequence[str]], tex
     order = {name: number for number, name in enumerate(chains)}
     found: dict[str, tuple[str, ...]] = {}
     for name, chain in chains.items():
-        said = {*declared.get(name, ()), *re.findall(r"`([^`]+)`", texts.get(name, ""))} & chains.keys()
+        named = re.findall(r"`([^`]+)`|\b([a-z]+(?:_[a-z]+)+)\b", texts.get(name, ""))
+        said = {*declared.get(name, ()), *(quoted or bare for quoted, bare in named)} & chains.keys()
         met = {lines[_key(step.left), _key(step.right)] for step in chain.steps}
         for expression in (*(side for step in chain.steps for side in (step.left, step.right)), *chain.where.values()):
             met |= set(_owners_met(_key(expression), owners))
@@ -77,14 +78,14 @@ def cited(source: str) -> tuple[tuple[str, str], ...]:
 
 def _work_key(piece: str) -> str:
     arxiv = _ARXIV.search(piece)
-    if arxiv:
-        known = next((w for w in KNOWN if w.arxiv == arxiv[1]), None)
-        if known:
-            return known.key
+    if arxiv and (known := next((w for w in KNOWN if w.arxiv == arxiv[1]), None)):
+        return known.key
     match = _AUTHORS.match(piece)
-    if match:
-        return f"{match[1]} {match[2]}"
-    return f"arXiv {arxiv[1]}" if arxiv else ""
+    if match is None:
+        return f"arXiv {arxiv[1]}" if arxiv else ""
+    key = f"{match[1]} {match[2]}"
+    # The same authors in the same year: another work than the known one of that key.
+    return f"{key}, arXiv {arxiv[1]}" if arxiv and any(w.key == key for w in KNOWN) else key
 
 
 def bibliography(sources: Iterable[str]) -> tuple[Work, ...]:
@@ -96,4 +97,4 @@ def bibliography(sources: Iterable[str]) -> tuple[Work, ...]:
                 known = next((w for w in KNOWN if w.key == key), None)
                 arxiv = _ARXIV.search(piece)
                 works[key] = known or Work(key=key, authors=key, arxiv=arxiv[1] if arxiv else "")
-    return tuple(works[key] for key in sorted(works, key=str.casefold))
+    return tuple(works[key] for key in sorted(works, key=alphabetical))

@@ -17,7 +17,7 @@ from typing import Any
 from theory.book import references
 from theory.book.conventions import Block, conventions
 from theory.book.symbols import Symbol, shared_symbols, symbols_of
-from theory.book.works import Work
+from theory.book.works import Work, alphabetical
 from theory.formula import Bound, Chain, CheckResult, Entry, Expression, Failure, Method, Step, dotted_name
 
 TITLE = "Transfer in the kernel regime"
@@ -25,13 +25,30 @@ SUBTITLE = "Every formula, derived step by step"
 
 CHAPTERS = {
     "kernel": "The ReLU Gram function",
+    "kernels": "More kernels",
     "filters": "Filters of gradient descent and gradient flow",
     "stage": "One stage of training",
     "transfer": "Two stages: pretraining and fine-tuning",
     "pretraining": "How long to pretrain",
+    "stage_theory": "What decides whether pretraining turns",
+    "sphere": "Uniform inputs on the sphere",
     "landscape": "The loss along the gradient",
+    "optimisers": "Momentum, varying steps and minibatches",
+    "penalties": "Weight decay",
+    "cross_entropy": "The cross-entropy",
+    "generalisation": "Generalisation and cross-validation",
+    "chains": "Chains of stages, and joint training",
+    "average": "Averages over teachers",
+    "ruled_out": "What the kernel theory rules out",
+    "initialisation": "The random start",
+    "drift": "The drift from the frozen kernel",
+    "similarity": "Spectra, and the best relabelling",
+    "symmetries": "Exact statements that cost nothing",
+    "bounds_run": "Bounds on a run whose kernel is near H",
+    "bounds_chance": "Bounds over the random start",
+    "enclosures": "Enclosures behind certified numbers",
 }
-"""Chapter titles by the module of `theory.entries` that lists the entries; other modules' are read off their docstrings."""
+"""Chapter titles by the module of `theory.entries` that lists the entries; another module's is read off its docstring."""
 
 METHODS: Mapping[Method, str] = {
     "identity": "the same once abbreviations are written out",
@@ -41,6 +58,15 @@ METHODS: Mapping[Method, str] = {
     "numbers": "checked at 50 digits only",
 }
 """How a step was shown, beside its check at 50 digits."""
+
+STATED = "stated: both sides are one expression"
+"""For a step whose rule alone says something: what it equates is the same to SymPy before anything is shown."""
+
+
+def how(step: Step) -> str:
+    """How a step was shown, in words."""
+    return STATED if step.left == step.right else METHODS[step.method]
+
 
 _STOP = {
     "after", "about", "along", "among", "before", "between", "both", "each", "every", "from", "into", "mean", "over", "quantity", "that",
@@ -144,13 +170,15 @@ class Book:
         """What the book is, in a sentence, with its counts."""
         bounds = sum(s.bound for s in self.sections)
         steps = [step for s in self.sections for step in s.steps]
-        numeric = sum(step.method == "numbers" for step in steps)
+        stated = sum(how(step) == STATED for step in steps)
+        numeric = sum(how(step) == METHODS["numbers"] for step in steps)
         formulas = len(self.sections) - bounds
         what = _counted(formulas, "formula", "formulas") + (f" and {_counted(bounds, 'bound', 'bounds')}" if bounds else "")
         return (
-            f"{what} of pretraining on P and fine-tuning on Q, in {_counted(len(steps), 'step', 'steps')}. Every step names its rule; "
-            f"{len(steps) - numeric} are shown symbolically, for all values, {numeric} are checked at 50 digits only. Every formula is "
-            "held against its definition from first principles at 50 digits, and against the float64 code that users call."
+            f"{what} of pretraining on P and fine-tuning on Q, in {_counted(len(steps), 'step', 'steps')}. Every step names its rule: "
+            f"{len(steps) - numeric - stated} are shown symbolically, for all values, {numeric} are checked at 50 digits only, "
+            f"and {stated} state their rule alone, because SymPy holds both sides for one expression. Every formula is held against its "
+            "definition from first principles at 50 digits and against the float64 code for users, every bound against what it bounds."
         )
 
     @property
@@ -300,5 +328,5 @@ def _index(sections: Sequence[Section]) -> tuple[IndexTerm, ...]:
         for term, code in terms:
             if term and term not in _STOP:
                 found.setdefault((term, code), {})[section.name] = None
-    ordered = sorted(found, key=lambda pair: (pair[0].casefold().lstrip("_"), pair))
+    ordered = sorted(found, key=lambda pair: (alphabetical(pair[0]).lstrip("_"), pair))
     return tuple(IndexTerm(term=term, code=code, names=tuple(found[term, code])) for term, code in ordered)

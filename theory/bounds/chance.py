@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 import math
+from numbers import Real
+from typing import Any
 
 from theory.errors import InvalidInput
+from theory.problem import whole
 
 # Below this the power series is exact to rounding with 22 terms.
 _SERIES = 0.2
 
 
-def check_delta(delta: float) -> float:
+def check_delta(delta: Any) -> float:
     """`delta` as a float; `InvalidInput` unless it lies in (0, 1)."""
-    if isinstance(delta, bool) or not isinstance(delta, (int, float)) or not 0 < delta < 1:
+    if isinstance(delta, bool) or not isinstance(delta, Real) or not 0 < float(delta) < 1:
         raise InvalidInput(f"delta is {delta!r}; a number between 0 and 1, both excluded, is allowed")
     return float(delta)
+
+
+def check_trials(trials: int) -> int:
+    """`trials` as an int; `InvalidInput` unless it is a whole number from 1."""
+    if whole(trials, "the number of independent trials") < 1:
+        raise InvalidInput("the number of independent trials is 0; a whole number ≥ 1 is allowed")
+    return int(trials)
 
 
 def divergence(f: float, p: float) -> float:
@@ -46,7 +56,7 @@ def most_successes(p: float, trials: int, delta: float) -> float:
 
     Source: Chernoff 1952; Hoeffding 1963, theorem 1.
     """
-    goal = math.log(1 / check_delta(delta)) / trials
+    goal = math.log(1 / check_delta(delta)) / check_trials(trials)
     if p == 0:
         return 0.0
     if divergence(1.0, p) <= goal:
@@ -63,7 +73,7 @@ def most_successes(p: float, trials: int, delta: float) -> float:
 def bernstein_deviation(variance: float, largest: float, dimension: int, trials: int, delta: float) -> float:
     """The norm that the mean of independent symmetric `n × n` matrices of mean zero exceeds with probability at most `δ`.
 
-    `√(2 v L/m) + 2 b L/(3m)` at least, with `L = log(2n/δ)`; here the exact root of `m t²/2 = L (v + b t/3)`.
+    `√(2 v L/m) + 2 b L/(3m)` at most, with `L = log(2n/δ)`; here the exact root of `m t²/2 = L (v + b t/3)`.
 
     Parameters
     ----------
@@ -79,7 +89,7 @@ def bernstein_deviation(variance: float, largest: float, dimension: int, trials:
 
     Source: Tropp 2012 (arXiv 1004.4389), theorem 1.4, for both ends of the spectrum.
     """
-    weight = math.log(2 * dimension / check_delta(delta)) / trials
+    weight = math.log(2 * dimension / check_delta(delta)) / check_trials(trials)
     half = largest * weight / 3
     return half + math.sqrt(half**2 + 2 * variance * weight)
 
@@ -101,4 +111,4 @@ def deviation_of_mean(variance: float, change: float, trials: int, delta: float)
 
     Source: Jensen's inequality for the mean, McDiarmid 1989 for the deviation from it.
     """
-    return math.sqrt(variance / trials) + change * math.sqrt(math.log(1 / check_delta(delta)) / (2 * trials))
+    return math.sqrt(variance / check_trials(trials)) + change * math.sqrt(math.log(1 / check_delta(delta)) / (2 * trials))

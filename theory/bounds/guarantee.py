@@ -6,6 +6,8 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
+from numbers import Real
+from typing import Any
 
 import numpy as np
 
@@ -18,10 +20,12 @@ from theory.errors import DoesNotApply, InvalidInput
 from theory.problem import Schedule, TransferProblem, whole
 
 WIDEST = 1 << 80
-"""Widths that `least_width` looks at."""
+"""The largest width that `least_width` looks at."""
 
 _ITERATIONS = 400
 _HEADROOM = 1e-6
+# From this probability on every neuron counts as within reach.
+_ALL = 0.999
 # Entry by entry takes long for many points, and is the worse bound for them.
 _FEW = 64
 
@@ -88,7 +92,8 @@ def guarantee(
     InvalidInput
         For values out of range, and vector labels.
     DoesNotApply
-        If no radius holds: the net is too narrow.
+        If no radius is found that leaves a thousandth of the neurons out of reach at a point: the net is too narrow. (Few steps keep
+        some radius at any width; where every neuron may turn it says nothing worth having.)
 
     Source: the argument of Du et al. 2018 (arXiv 1810.02054), section 3, uniformly over the ball, with every constant kept.
     """
@@ -126,7 +131,7 @@ def least_width(
         If no width up to 2⁸⁰ gives it.
     """
     setting = _Setting(problem, schedule, init_scale, delta)
-    enough = wanted if callable(wanted) else _within(float(wanted))
+    enough = wanted if callable(wanted) else _within(wanted)
 
     def good(width: int) -> Guarantee | None:
         try:
@@ -153,8 +158,8 @@ def least_width(
 class _Setting:
     """What does not depend on the width."""
 
-    def __init__(self, problem: TransferProblem, schedule: Schedule | None, init_scale: float, delta: float) -> None:
-        if isinstance(init_scale, bool) or not isinstance(init_scale, (int, float)) or not 0 < init_scale < math.inf:
+    def __init__(self, problem: TransferProblem, schedule: Schedule | None, init_scale: Any, delta: Any) -> None:
+        if isinstance(init_scale, bool) or not isinstance(init_scale, Real) or not 0 < float(init_scale) < math.inf:
             raise InvalidInput(f"init_scale is {init_scale!r}; a finite number above 0 is allowed")
         self.init_scale, self.delta = float(init_scale), check_delta(delta)
         self.transfer = PerturbedTransfer(problem, schedule)
@@ -221,8 +226,8 @@ class _Setting:
             moved = self._moved(errors(radius)[0], width, radius)
             if moved <= radius:
                 return radius
-            # All neurons within reach: the bound on the kernel no longer depends on the radius, and neither does the answer.
-            if flip_probability(moved, self.init_scale) > 0.999:
+            # All neurons within reach: to the end there is no such radius, and after few steps one that says nothing.
+            if flip_probability(moved, self.init_scale) > _ALL:
                 break
             radius = moved * (1 + _HEADROOM)
         raise DoesNotApply(
@@ -243,9 +248,10 @@ class _Setting:
         return self.norms[0] * source.path + self.norms[1] * target.path
 
 
-def _within(share: float) -> Callable[[Guarantee], bool]:
-    if not share > 0:
+def _within(share: Any) -> Callable[[Guarantee], bool]:
+    if isinstance(share, bool) or not isinstance(share, Real) or not float(share) > 0:
         raise InvalidInput(f"wanted is {share!r}; a share above 0, or a function of a Guarantee, is allowed")
+    most = float(share)
 
     def enough(found: Guarantee) -> bool:
         bounds = found.bounds
@@ -255,12 +261,13 @@ def _within(share: float) -> Callable[[Guarantee], bool]:
             (bounds.displacement_scratch.error, bounds.displacement_scratch.predicted),
             (math.sqrt(start.high) - math.sqrt(start.predicted), math.sqrt(start.predicted)),
         ]
-        return share == math.inf or all(error <= share * value for error, value in pairs)
+        return most == math.inf or all(error <= most * value for error, value in pairs)
 
     return enough
 
 
 def _even(width: int) -> int:
-    if whole(width, "width") < 2 or width % 2:
+    number = whole(width, "width")
+    if number < 2 or number % 2:
         raise InvalidInput(f"width is {width!r}; an even number from 2 is allowed: neurons come in pairs with opposite signs")
-    return width
+    return number

@@ -16,6 +16,7 @@ from theory.arrays import Array, to_numpy
 from theory.errors import InvalidInput
 from theory.numeric import stages
 from theory.numeric.spectrum import GramSpectrum, Steps
+from theory.problem import whole
 
 # Steps are taken one by one up to here; then in blocks that grow by a twentieth, over which the slowest mode stands for all.
 _SINGLY = 1024
@@ -108,16 +109,21 @@ class Decay:
     """
 
     def __init__(self, spectrum: GramSpectrum, y: Array, lr: float, steps: Steps) -> None:
+        if not 0 < lr < math.inf:
+            raise InvalidInput(f"lr is {lr!r}; a finite number above 0 is allowed")
+        steps = None if steps is None else whole(steps, "steps")
         spectrum.check_step(lr, steps, "lr")
         self.lr, self.steps = lr, steps
         self.largest, self.smallest = spectrum.largest, spectrum.smallest
         self.ideal = stages.displacement(spectrum, y, lr, steps)
         energy = to_numpy(stages.mode_energy(spectrum, y)).astype(np.float64)
-        shrink = np.abs(1 - lr * to_numpy(spectrum.values).astype(np.float64))
-        self.contraction, self.size = float(shrink.max()), math.sqrt(float(energy.sum()))
+        learnt = lr * to_numpy(spectrum.values).astype(np.float64)
+        shrink = np.abs(1 - learnt)
+        # 1 − |1 − ηλ| from ηλ itself: 1 − ηλ has lost it where a mode hardly moves.
+        self.contraction, self.size = _Factor(float(shrink.max()), float(np.minimum(learnt, 2 - learnt).min())), math.sqrt(energy.sum())
         starts = _blocks(steps)
         with np.errstate(divide="ignore"):
-            logs = 2 * np.log(shrink)
+            logs = 2 * np.where(learnt < 0.5, np.log1p(-learnt.clip(max=0.5)), np.log(shrink))
         # 0 · log 0 is the power 0^0 = 1.
         powers = np.exp(np.where(starts[:, None] == 0, 0.0, starts[:, None].clip(1) * logs[None, :]))
         sizes = np.sqrt(powers @ energy)
@@ -135,12 +141,12 @@ class Decay:
             if not value >= 0:
                 raise InvalidInput(f"{name} is {value!r}; a number ≥ 0 is allowed")
         final, path, shift = self._envelope(kernel_error, start_error)
-        left_over = start_error + final + (kernel_error * path if path else 0.0)
-        squares = [self.largest * shift * shift, shift * left_over if shift else 0.0]
+        left_over = start_error + final + times(kernel_error, path)
+        squares = [times(self.largest, shift * shift), times(shift, left_over)]
         if self.smallest > 0:
             squares.append(left_over * left_over / self.smallest)
         coefficients = math.sqrt(min(squares))
-        spread = moments_error * path * path if path else 0.0
+        spread = times(moments_error, path * path)
         nearest, farthest = max(0.0, self.ideal - coefficients), self.ideal + coefficients
         return PerturbedStage(
             residual=final,
@@ -153,25 +159,27 @@ class Decay:
 
     def _envelope(self, eps: float, d: float) -> tuple[float, float, float]:
         """`d_k`, `S` and `σ`; over a block, `‖q(a + i)y‖ ≤ c^i ‖q(a)y‖` bounds what lies between two evaluations."""
-        c, lr = self.contraction, self.lr
-        x = c + lr * eps
-        if self.steps is None and not x < 1:
+        c, lr, gain = self.contraction, self.lr, self.lr * eps
+        x = c.plus(gain)
+        if self.steps is None and not x.missing > 0:
             raise InvalidInput(
-                f"the kernel error is {eps:.3g}; training to the end is covered for errors below {(1 - c) / lr:.3g}, "
+                f"the kernel error is {eps:.3g}; training to the end is covered for errors below {c.missing / lr:.3g}, "
                 "or for a number of steps"
             )
         path = shift = 0.0
         for length, rho in zip(self.lengths, self.sizes, strict=False):
-            both, alone = (d + rho) * _geometric(x, length), rho * _geometric(c, length)
+            both = times(d + rho, x.sum(length))
             path += lr * both
-            # For one step the difference is d itself; for more, rounding of the larger goes on top.
-            shift += lr * (d if length == 1 else max(0.0, both - alone) + 4 * np.finfo(float).eps * both)
-            d = _advanced(d, rho, c, lr * eps, length)
+            # For one step the difference is d itself. For more it is the lesser of two that exceed it: the difference of the sums, with
+            # their rounding on top, and, for errors below that, x^i − c^i ≤ ηε i x^(i−1).
+            apart = both - times(rho, c.sum(length)) + 4 * np.finfo(float).eps * both if math.isfinite(both) else math.inf
+            slope = times(d + times(gain * (length - 1), rho), x.sum(length))
+            shift += lr * (d if length == 1 else min(max(0.0, apart), slope))
+            d = _advanced(d, rho, c, gain, length)
         if self.steps is not None:
             return d, path, shift
         rho = self.sizes[-1]
-        tail = lr * (d + rho) / (1 - x)
-        return 0.0, path + tail, shift + max(0.0, tail - lr * rho / (1 - c))
+        return 0.0, path + lr * (d + rho) / x.missing, shift + lr * (d + rho * gain / c.missing) / x.missing
 
 
 def residual_deviation(contraction: float, lr: float, kernel_error: float, start_error: float, size: float, steps: int) -> float:
@@ -187,36 +195,51 @@ def residual_deviation(contraction: float, lr: float, kernel_error: float, start
         `‖y‖`.
     steps : int
     """
-    return _advanced(start_error, size, contraction, lr * kernel_error, steps)
+    return _advanced(start_error, size, _Factor(contraction, 1 - contraction), lr * kernel_error, steps)
 
 
-def _advanced(d: float, rho: float, c: float, gain: float, length: int) -> float:
+def times(a: float, b: float) -> float:
+    """`ab`, and 0 where either is: no error along an unbounded path, an unknown error where nothing moved."""
+    return a * b if a and b else 0.0
+
+
+@dataclass(frozen=True)
+class _Factor:
+    """What a step leaves at most: `value ≥ 0`, and `missing = 1 − value`, each to its own digits."""
+
+    value: float
+    missing: float
+
+    def plus(self, gain: float) -> _Factor:
+        return _Factor(self.value + gain, self.missing - gain)
+
+    def exponent(self, length: int) -> float:
+        """`log value^L`."""
+        if length == 0:
+            return 0.0
+        if abs(self.missing) < 0.5:
+            return length * math.log1p(-self.missing)
+        return length * math.log(self.value) if self.value else -math.inf
+
+    def power(self, length: int) -> float:
+        """`value^L`."""
+        exponent = self.exponent(length)
+        return math.inf if exponent > _OVERFLOW else math.exp(exponent)
+
+    def sum(self, length: int) -> float:
+        """`Σ_{i<L} value^i`."""
+        if not self.missing or length == 1:
+            return float(length)
+        exponent = self.exponent(length)
+        return math.inf if exponent > _OVERFLOW else -math.expm1(exponent) / self.missing
+
+
+def _advanced(d: float, rho: float, c: _Factor, gain: float, length: int) -> float:
     """`d` after `length` steps: `x^L (d + ρ) − c^L ρ`, `x = c + ηε`, without the cancellation."""
-    x = c + gain
-    grown = _power(x, length)
-    if not c:
-        return grown * (d + rho) - (rho if length == 0 else 0.0)
-    exponent = length * math.log1p(gain / c)
-    if exponent > _OVERFLOW:
-        return math.inf if d + rho else 0.0
-    return grown * d + _power(c, length) * math.expm1(exponent) * rho
-
-
-def _geometric(x: float, length: int) -> float:
-    """`Σ_{i<L} x^i`."""
-    if x == 1 or length == 1:
-        return float(length)
-    exponent = length * math.log(x) if x > 0 else -math.inf
-    return math.inf if exponent > _OVERFLOW else math.expm1(exponent) / (x - 1)
-
-
-def _power(x: float, length: int) -> float:
-    if length == 0:
-        return 1.0
-    if x == 0:
-        return 0.0
-    exponent = length * math.log(x)
-    return math.inf if exponent > _OVERFLOW else math.exp(exponent)
+    grown, left = c.plus(gain).power(length), c.power(length)
+    # log (x/c)^L; where it is large nothing cancels.
+    exponent = length * math.log1p(gain / c.value) if c.value else math.inf
+    return times(grown, d) + times(left * math.expm1(exponent) if exponent < 1 else grown - left, rho)
 
 
 def _blocks(steps: Steps) -> np.ndarray:

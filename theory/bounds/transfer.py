@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, fields
+from numbers import Real
+from typing import Any
 
 import numpy as np
 
 from theory.arrays import Array, to_numpy
-from theory.bounds.perturbed import Decay, PerturbedStage
+from theory.bounds.perturbed import Decay, PerturbedStage, times
 from theory.errors import InvalidInput
 from theory.numeric import stages
 from theory.numeric.gram import relu_gram
@@ -23,7 +25,8 @@ class KernelErrors:
 
     `Z_S(j)` are the gradients of the outputs on `S` at step `j`, `Z̃_S(j)` the slopes of the outputs along that step, with
     `u_S(j + 1) − u_S(j) = Z̃_S(j) (W(j + 1) − W(j))`. In every norm `‖E‖` below it is enough that `‖E r‖ ≤ ε ‖r‖` for the
-    run's own residual `r`.
+    run's own residual `r` (moments: `|r(j)ᵀE r(l)| ≤ ε ‖r(j)‖ ‖r(l)‖`). Training the target from scratch is another run: what
+    `ErrorBounds` says of it asks for `target` and `target_moments` to hold over that run too.
 
     Attributes
     ----------
@@ -52,9 +55,10 @@ class KernelErrors:
 
     def __post_init__(self) -> None:
         for item in fields(self):
-            value = getattr(self, item.name)
-            if not isinstance(value, (int, float)) or isinstance(value, bool) or not value >= 0:
+            value: Any = getattr(self, item.name)
+            if not isinstance(value, Real) or isinstance(value, bool) or not float(value) >= 0:
                 raise InvalidInput(f"the kernel error {item.name} is {value!r}; a number ≥ 0 is allowed")
+            object.__setattr__(self, item.name, float(value))
 
     @classmethod
     def uniform(cls, epsilon: float) -> KernelErrors:
@@ -88,9 +92,9 @@ class ErrorBounds:
     gradient_energy : Band
         `‖u_Q − y_Q‖²` at the start of fine-tuning (theorem 1).
     displacement, displacement_scratch : Band
-        `‖W(Q) − W(P)‖_F` (theorem 2), and the same from `W(0)`.
+        `‖W(Q) − W(P)‖_F` (theorem 2), and the same of a run from `W(0)`, over which the kernel errors must hold as well.
     measured_gain : Band or None
-        `1 − displacement/displacement_scratch`; `None` where there is nothing to learn from scratch.
+        `1 − displacement/displacement_scratch`, of those two runs; `None` where there is nothing to learn from scratch.
     target_loss, source_loss : Band
         After fine-tuning.
     target_outputs, source_outputs, test_outputs : float
@@ -176,7 +180,7 @@ class PerturbedTransfer:
 
     def start_error(self, errors: KernelErrors, source: PerturbedStage) -> float:
         """`‖(y_Q − u_Q(W(P))) − ỹ‖` is at most `‖H_QP H_P^{-1/2}‖ Δ_P + ε_QP S_P`."""
-        return self.reach_QP * source.coefficients + _times(errors.target_source, source.path)
+        return times(self.reach_QP, source.coefficients) + times(errors.target_source, source.path)
 
     def bounds(self, errors: KernelErrors) -> ErrorBounds:
         """All quantities.
@@ -190,9 +194,9 @@ class PerturbedTransfer:
         apart = self.start_error(errors, source)
         target, scratch = self.target_stage(errors, apart), self.target_stage(errors, None)
         left = _norm(self.remaining)
-        source_apart = source.residual + self.reach_PQ * target.coefficients + _times(errors.source_target, target.path)
+        source_apart = source.residual + times(self.reach_PQ, target.coefficients) + times(errors.source_target, target.path)
         on_tests = [
-            reach * stage.coefficients + _times(error, stage.path)
+            times(reach, stage.coefficients) + times(error, stage.path)
             for reach, stage, error in zip(self.reach_T, (source, target), (errors.test_source, errors.test_target), strict=True)
         ]
         moved, moved_scratch = _moved(target), _moved(scratch)
@@ -205,7 +209,7 @@ class PerturbedTransfer:
             source_loss=_square(self.final_source, source_apart, 0.5),
             target_outputs=target.residual,
             source_outputs=source_apart,
-            test_outputs=sum(on_tests) if self.problem.test is not None else math.inf,
+            test_outputs=sum(on_tests) if self.gram.test_source is not None else math.inf,
             source_path=source.path,
             target_path=target.path,
             scratch_path=scratch.path,
@@ -237,8 +241,8 @@ def error_bounds(
     InvalidInput
         For values out of range, and where a stage runs to its end and the kernel error is too large for that to be promised.
     """
-    if isinstance(errors, (int, float)):
-        errors = KernelErrors.uniform(errors)
+    if isinstance(errors, Real) and not isinstance(errors, bool):
+        errors = KernelErrors.uniform(float(errors))
     if not isinstance(errors, KernelErrors):
         raise InvalidInput(f"errors is a {type(errors).__name__}; KernelErrors or a number is allowed")
     return PerturbedTransfer(problem, schedule, gram=gram, initial_outputs=initial_outputs).bounds(errors)
@@ -246,11 +250,6 @@ def error_bounds(
 
 def _norm(x: Array) -> float:
     return float(np.linalg.norm(to_numpy(x)))
-
-
-def _times(error: float, path: float) -> float:
-    """`ε S`, where nothing moved nothing can be off."""
-    return error * path if path else 0.0
 
 
 def _reach(block: Array, spectrum: GramSpectrum) -> float:
@@ -261,7 +260,9 @@ def _reach(block: Array, spectrum: GramSpectrum) -> float:
 
 
 def _square(size: float, apart: float, factor: float) -> Band:
-    return Band(predicted=factor * size**2, low=factor * max(0.0, size - apart) ** 2, high=factor * (size + apart) ** 2)
+    low, high = max(0.0, size - apart), size + apart
+    # Products, as a power raises where it overflows.
+    return Band(predicted=factor * size * size, low=factor * low * low, high=factor * high * high)
 
 
 def _moved(stage: PerturbedStage) -> Band:

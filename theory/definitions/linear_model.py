@@ -165,6 +165,13 @@ def steps_to_loss(case: Case) -> Values:
     return [None]
 
 
+def acceleration(case: Case) -> Values:
+    """Gradient steps on a linear model's weights, counted until half the squared residual is at most the target: for what pretraining
+    leaves, and for the labels.
+    """
+    return [*steps_to_loss({**case, "labels": case["remaining"]}), *steps_to_loss(case)]
+
+
 def stable_step(case: Case) -> Values:
     """Whether the error of a linear model is no larger after 2^60 gradient steps, taken by composing the step with itself."""
     F, Y = _stage(case)

@@ -28,7 +28,7 @@ class NetRun:
     ----------
     source_residuals, target_residuals : (k_P, n_P), (k_Q, n_Q) arrays
         `r(j)` before each step.
-    source_steps_moved, displacement : float
+    source_displacement, displacement : float
         `‖W(P) − W(0)‖_F` and `‖W(Q) − W(P)‖_F`.
     farthest : float
         How far the neuron that moved most was ever from its start.

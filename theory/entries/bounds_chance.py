@@ -13,7 +13,6 @@ import numpy as np
 from theory.bounds import chance, generalisation, guarantee, initial_kernel
 from theory.definitions import network, problems
 from theory.entries.bounds_run import Pairs
-from theory.errors import DoesNotApply
 from theory.formula import Bound, Case, Domain, Evidence
 from theory.numeric.gram import relu_gram
 from theory.numeric.gram_fluctuation import expected_gram_error, gram_matrix_variance
@@ -63,7 +62,7 @@ def _draw_start(rng: Random, index: int) -> Case:
 
 
 def _draw_ball(rng: Random, index: int) -> Case:
-    return {**_draw_start(rng, index), "seed": rng.getrandbits(32)}
+    return {**_draw_start(rng, index), "seed": rng.getrandbits(32), "moved": 0.0 if index % 2 else rng.uniform(0, 1)}
 
 
 def _start(case: Case, neurons: int | None = None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -143,11 +142,7 @@ def _guaranteed(case: Case, find: Callable[..., guarantee.Guarantee]) -> tuple[g
     width = int(2 * math.ceil(least.width * case["wider"] / 2))
     if width > _WIDEST:
         return None
-    try:
-        found = find(problem, schedule, width=width, init_scale=kappa, delta=DELTA)
-    except DoesNotApply:
-        # Widths a little above the least may need the next even number: the bound on neurons within reach jumps.
-        return None
+    found = find(problem, schedule, width=width, init_scale=kappa, delta=DELTA)
     X_P, X_Q = problem.source[0], problem.target[0]
     rates = Schedule(
         source_steps=schedule.source_steps,
@@ -181,15 +176,20 @@ def _guarantee(twin: Callable[..., Any], case: Case) -> Pairs:
 
 
 def _net_complexity(twin: Callable[..., Any], case: Case) -> Pairs:
-    """Of nets within reach of a drawn start, those that go farthest along each sign pattern's gradient, averaged over all patterns: a
-    lower estimate of the empirical Rademacher complexity, which is a supremum.
+    """Of nets within reach of a drawn start and near another within that reach, `W(P)`, those that go farthest along each sign pattern's
+    gradient, averaged over all patterns: a lower estimate of the empirical Rademacher complexity, which is a supremum.
     """
     X, _, W = _start(case)
     X = X / np.linalg.norm(X, axis=1).max()
     n, m = len(X), len(W)
     a = np.where(np.arange(m) % 2, 1.0, -1.0)
-    B, C = 4 * case["share"], math.sqrt(m) * case["radius"]
-    active = (W @ X.T > 0).astype(float)
+    C = math.sqrt(m) * case["radius"]
+    B = case["share"] * C
+    # W(P): every neuron somewhere within reach, and room for it to go on in any direction.
+    away = np.random.default_rng(case["seed"]).standard_normal(W.shape)
+    W_P = W + case["moved"] * case["radius"] * away / np.linalg.norm(away, axis=1, keepdims=True)
+    room = (1 - case["moved"]) * case["radius"]
+    active = (W_P @ X.T > 0).astype(float)
     best = []
     for pattern in range(2**n):
         signs = np.array([1.0 if pattern >> i & 1 else -1.0 for i in range(n)])
@@ -198,12 +198,12 @@ def _net_complexity(twin: Callable[..., Any], case: Case) -> Pairs:
         step = step * (B / size) if size else step
         # No neuron beyond its reach.
         rows = np.linalg.norm(step, axis=1, keepdims=True)
-        step = step * np.minimum(1, case["radius"] / np.maximum(rows, 1e-300))
-        here = signs @ (np.maximum((W + step) @ X.T, 0).T @ a) / math.sqrt(m)
-        stay = signs @ (np.maximum(W @ X.T, 0).T @ a) / math.sqrt(m)
+        step = step * np.minimum(1, room / np.maximum(rows, 1e-300))
+        here = signs @ (np.maximum((W_P + step) @ X.T, 0).T @ a) / math.sqrt(m)
+        stay = signs @ (np.maximum(W_P @ X.T, 0).T @ a) / math.sqrt(m)
         best.append(max(here, stay) / n)
     reach = float((np.abs(W @ X.T) <= case["radius"] * np.linalg.norm(X, axis=1)).mean())
-    trace = float(((active**2).mean(axis=0) * (X**2).sum(axis=1)).sum())
+    trace = float(((W @ X.T > 0).mean(axis=0) * (X**2).sum(axis=1)).sum())
     return [(float(np.mean(best)), twin(trace, B, C, reach, n))]
 
 
@@ -324,7 +324,7 @@ BOUNDS = (
         derivation=generalisation_at_width.chain,
         twin=generalisation.net_complexity,
         pairs=_net_complexity,
-        domain=Domain(description="any inputs of norm at most 1, B, C; W(P) = W(0)", draw=_draw_ball, cases=30),
+        domain=Domain(description="any inputs of norm at most 1, B, C; any W(P) within C/√m of W(0)", draw=_draw_ball, cases=30),
         evidence=Evidence(kind="exact", detail="a lower estimate of the complexity, over all sign patterns, never exceeds it"),
         source="arXiv 1909.12031, improved generalisation; Arora et al. 2019 (arXiv 1901.08584), lemma 5.4, sharper",
     ),

@@ -60,6 +60,15 @@ def _call_steps(twin: Callable[..., Any], case: Case) -> Values:
     return [twin(modes.spectrum(case), modes.columns(case["labels"]), case["target_loss"], case["lr"])]
 
 
+def _call_acceleration(twin: Callable[..., Any], case: Case) -> Values:
+    y, left = modes.columns(case["labels"]), modes.columns(case["remaining"])
+    return list(twin(modes.spectrum(case), y, left, case["target_loss"], case["lr"]))
+
+
+def _closed_acceleration(chain: Chain, case: Case) -> Values:
+    return [*_closed_steps(chain, {**case, "labels": case["remaining"]}), *_closed_steps(chain, case)]
+
+
 def _closed_steps(chain: Chain, case: Case) -> Values:
     for steps in range(case["give_up"]):
         if modes.summed(chain, {**case, "steps": steps}) <= case["target_loss"]:
@@ -166,6 +175,21 @@ ENTRIES = (
         domain=Domain(description="0 < η < 2/λ_max, ε > 0, here not equal to a loss on the way", draw=cases.losses, cases=12),
         evidence=_EXACT,
         source="The loss falls at every stable step",
+    ),
+    Entry(
+        name="acceleration",
+        title="Steps saved by pretraining",
+        statement="Steps to a loss ε for ỹ, from the pretrained weights, and for y_Q, from scratch; in one mode pretraining saves "
+        "log|c/c̃|/(−log|1 − ηλ|) of them.",
+        derivation=steps_to_loss.acceleration,
+        closed_form=_closed_acceleration,
+        twin=stages.acceleration,
+        call=_call_acceleration,
+        definition=linear_model.acceleration,
+        tolerance=Tolerance(kind="exact", multiple=0),
+        domain=Domain(description="0 < η < 2/λ_max, ε > 0, here not equal to a loss on the way", draw=cases.accelerated, cases=8),
+        evidence=_EXACT,
+        source="arXiv 1909.12031, pretraining accelerates training, quantified",
     ),
 )
 """In the order they are shown and checked."""

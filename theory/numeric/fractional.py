@@ -1,7 +1,7 @@
 """Extremes of a fraction over whole numbers, by Dinkelbach's method.
 
-A fraction `a(k)/b(k)`, `b > 0`, at least or at most equal to `s` is a sign of `a(k) − s·b(k)`, which for a fixed `s` can be searched like any
-other function. At the `s` of one `k`, the `k` at which that is extreme has a fraction at least as good, and gives the next `s`.
+That a fraction `a(k)/b(k)`, `b > 0`, is above `s` is a sign of `a(k) − s·b(k)`, which for a fixed `s` can be searched like any other
+function. At the `s` of one `k`, the `k` at which that is extreme has a fraction at least as good, and gives the next `s`.
 
 Source: Dinkelbach 1967, "On nonlinear fractional programming". It converges faster than linearly, and over a finite set it ends.
 """

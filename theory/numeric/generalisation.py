@@ -177,6 +177,9 @@ def generalised_cross_validation(spectrum: GramSpectrum, y: Array, lr: float, st
     For ever longer training the ratio at `k` steps does not tend to its value at the end, but to `n (vᵀy)²`, with `v` the slowest
     mode. Where `q` is no longer smooth over the spectrum, `ηλ_min k > 1`, it says little about new points.
 
+    It takes all points for alike. On images they are not, and its level is too low (0.30 on MNIST parity, 100 points, where the
+    leave-one-out and the test error are 0.40 and 0.41): it orders, `leave_one_out` measures.
+
     Source: Golub, Heath and Wahba 1979; Craven and Wahba 1979.
     """
     xp = namespace(spectrum.values)

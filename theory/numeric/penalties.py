@@ -8,8 +8,9 @@ the anchor's outputs, `carried` for the start's outputs less the anchor's, `t = 
 - Towards `W(0)` while on `Q`: `carried = H_QP α`, with the source coefficients `α`; to the end pretraining is erased.
 - Towards 0 (an optimiser's `weight_decay`): the net is homogeneous in its trained weights, so the frozen model's outputs at the anchor
   are 0, and `carried` is all the start outputs. `W(0)` itself shrinks by `ω_k`: with `u(0) = 0` the outputs are those of decay towards
-  `W(0)`, while the weights move by `(1 − ω_k)‖W(0)‖` besides, which grows with the width as `√m`. To the end no kernel regime is left:
-  gates of a ReLU net do not see a common factor, but the movement then outweighs what is left of `W(0)`.
+  `W(0)`, while the weights move by `(1 − ω_k)‖W(0)‖` besides, which grows with the width as `√m`. The gates of a ReLU net do not see
+  a common factor, so what has moved counts against `ω_k W(0)`: a net of initial scale `κ` drifts as one of scale `ω_kκ` does, by
+  `c/(ω_kκ√m)`. At any finite `k` the infinite width is the limit; to the end, where `W(0)` is forgotten, there is no kernel regime.
 
 Source: Li, Grandvalet and Davoine 2018 (L2-SP); Polyak 1964 (heavy ball).
 """

@@ -57,7 +57,7 @@ def population_flow_error(energies: Array, eigenvalues: Array, samples: float, t
     _check_samples(samples)
     if not time >= 0:
         raise InvalidInput(f"time is {time}; 0 or more is allowed")
-    left = flow_residual_filter(samples * eigenvalues, time)
+    left = flow_residual_filter(float(samples) * eigenvalues, float(time))
     return scalar(namespace(left).sum(energies * left**2))
 
 
@@ -151,6 +151,8 @@ class PopulationTransfer:
             For `ηnλ_max ≥ 2`.
         """
         _check_samples(samples)
+        # (A NumPy scalar would turn arrays of other libraries into its own.)
+        samples, lr = float(samples), float(lr)
         xp, zeros = namespace(self.target), namespace(self.target).zeros_like(self.target)
         order = xp.argsort(self.eigenvalues)
         values, source, target, cross = (xp.take(a, order) for a in (self.eigenvalues, self.source, self.target, self.cross))
@@ -181,7 +183,7 @@ def _left(eigenvalues: Array, samples: float, lr: float, steps: Steps) -> Array:
     largest = samples * scalar(namespace(eigenvalues).max(eigenvalues))
     if lr * largest > 2 or (steps is None and lr * largest >= 2):
         raise UnstableStep(f"lr = {lr:.6g} diverges; at most 2/(nλ_max) = {2 / largest:.6g} is allowed, and less to the end")
-    return residual_filter(samples * eigenvalues, lr, steps)
+    return residual_filter(float(samples) * eigenvalues, float(lr), steps)
 
 
 def _check_samples(samples: float) -> None:

@@ -104,6 +104,21 @@ def steps_to_loss(spectrum: GramSpectrum, y: Array, target_loss: float, lr: floa
     return high
 
 
+def acceleration(spectrum: GramSpectrum, y_target: Array, remaining: Array, target_loss: float, lr: float) -> tuple[int | None, int | None]:
+    """Steps to a loss from the pretrained weights and from scratch; `None` where no number of steps gets there.
+
+    In one mode pretraining saves `log|c/c̃| / (−log|1 − ηλ|)` steps, `c` and `c̃` the components of `y_Q` and `ỹ`.
+
+    Parameters
+    ----------
+    y_target, remaining : (n_Q,) or (n_Q, c) arrays
+        `y_Q` and `ỹ`.
+    target_loss, lr
+        As for `steps_to_loss`.
+    """
+    return steps_to_loss(spectrum, remaining, target_loss, lr), steps_to_loss(spectrum, y_target, target_loss, lr)
+
+
 def _log_energy(spectrum: GramSpectrum, y: Array, lr: float, steps: Steps) -> float:
     """`log ‖q_k y‖²`; `−∞` only where every component is exactly zero."""
     terms = []

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from typing import Any
 
 import array_api_compat as compat
 import numpy as np
@@ -98,8 +99,7 @@ class PretrainingCurve:
         InvalidInput
             For negative `steps`.
         """
-        if steps is not None and steps < 0:
-            raise InvalidInput(f"steps is {steps}; 0 or more, or None, is allowed")
+        _check_steps(steps)
         left = self._left(steps)
         return scalar(namespace(left).sum(left * left))
 
@@ -152,8 +152,6 @@ class PretrainingCurve:
         """
         return self._change(0, 1)[0]
 
-    # What decides it ---------------------------------------------------------------------------------------------------------
-
     def turn_bound(self) -> TurnBound:
         """How often `F` can turn at most: Laguerre's rule on `F(k + 1) − F(k) = −Σ (1 − b) A_b b^k`, bases `qᵢ` and `qᵢqⱼ`.
 
@@ -203,10 +201,10 @@ class PretrainingCurve:
         if not 0 <= variance < math.inf:
             raise InvalidInput(f"variance is {variance}; a finite number of 0 or more is allowed")
         xp, (n, _, c) = namespace(self.modes), self.modes.shape
+        like: dict[str, Any] = {"dtype": self.modes.dtype, "device": compat.device(self.modes)}
         # One more component for each mode, which starts at zero and ends at its noise.
-        added = xp.sqrt(variance * c * self.noise)[:, None] * xp.eye(n, dtype=self.modes.dtype, device=compat.device(self.modes))
-        room = xp.zeros((n, n, c - 1), dtype=self.modes.dtype, device=compat.device(self.modes))
-        start = xp.concat([self.start, xp.zeros((n, c), dtype=self.modes.dtype, device=compat.device(self.modes))])
+        added, room = xp.sqrt(variance * c * self.noise)[:, None] * xp.eye(n, **like), xp.zeros((n, n, c - 1), **like)
+        start = xp.concat([self.start, xp.zeros((n, c), **like)])
         return replace(self, start=start, modes=xp.concat([self.modes, xp.concat([added[:, :, None], room], axis=2)], axis=1))
 
     def noise_window(self, last: int) -> tuple[float, float]:
@@ -227,7 +225,7 @@ class PretrainingCurve:
         _check_last(last)
         self._check_monotone()
         if not scalar(namespace(self.noise).sum(self.noise)) > 0:
-            raise InvalidInput("the transfer matrix is zero on every mode of the source; one with an entry that is not is allowed")
+            raise InvalidInput("the transfer matrix is zero on every mode of the source; one that is not is allowed")
         c = self.modes.shape[2]
 
         def beats_the_end(k: Steps) -> float:
@@ -255,8 +253,7 @@ class PretrainingCurve:
         InvalidInput
             For negative `steps`.
         """
-        if steps is not None and steps < 0:
-            raise InvalidInput(f"steps is {steps}; 0 or more, or None, is allowed")
+        _check_steps(steps)
         values = self.spectrum.values
         return ModeContributions.of(values, values * integral_filter(values, self.lr, steps), self.modes, self.start, self._left(steps))
 
@@ -316,8 +313,6 @@ class PretrainingCurve:
         )
         return sorted(k for search in searches for k in search.minima(last) if k < last)
 
-    # Terms and noise ---------------------------------------------------------------------------------------------------------
-
     def _check_monotone(self) -> None:
         if self._stride == 2:
             raise InvalidInput(
@@ -338,8 +333,7 @@ class PretrainingCurve:
 
     def _noise_at(self, steps: Steps) -> float:
         """`N(k)`."""
-        values = self.spectrum.values
-        shares = values * integral_filter(values, self.lr, steps)
+        shares = self.spectrum.values * integral_filter(self.spectrum.values, self.lr, steps)
         return scalar(namespace(shares).sum(self.noise * shares**2))
 
     def _noise_left(self, steps: Steps) -> float:
@@ -381,8 +375,7 @@ def source_noise_energy(spectrum: GramSpectrum, transfer: Array, variance: float
     _check(spectrum, transfer, lr, steps)
     if not variance >= 0:
         raise InvalidInput(f"variance is {variance}; 0 or more is allowed")
-    if steps is not None and steps < 0:
-        raise InvalidInput(f"steps is {steps}; 0 or more, or None, is allowed")
+    _check_steps(steps)
     phi = integral_filter(spectrum.values, lr, steps)
     phi = xp.where(spectrum.values > 0, phi, xp.zeros_like(phi))
     directions = transfer @ spectrum.vectors
@@ -395,6 +388,11 @@ def _check(spectrum: GramSpectrum, transfer: Array, lr: float, steps: Steps) -> 
     if not lr > 0:
         raise InvalidInput(f"lr is {lr}; a number above 0 is allowed")
     spectrum.check_step(lr, steps, "lr")
+
+
+def _check_steps(steps: Steps) -> None:
+    if steps is not None and steps < 0:
+        raise InvalidInput(f"steps is {steps}; 0 or more, or None, is allowed")
 
 
 def _check_last(last: int) -> None:

@@ -11,7 +11,7 @@ from functools import cache
 import sympy as sp
 
 from theory.formula import Chain
-from theory.symbolic.notation import at, between, kappa, line, m
+from theory.symbolic.notation import at, between, j, kappa, line, m
 
 share, chance = sp.Symbol("f", positive=True), sp.Symbol("p", positive=True)
 tilt = sp.Symbol("s", positive=True)
@@ -59,14 +59,15 @@ def divergence() -> Chain:
 @cache
 def most_successes() -> Chain:
     """`P(N > fm) ≤ exp(−m kl(f‖p)) = δ`."""
-    goal = sp.log(1 / delta_p) / m
+    goal = sp.Symbol("K", positive=True)
     return Chain(
         title="Largest share of successes",
         steps=(
             *divergence().steps,
-            *line(sp.exp(-m * goal), ("with kl(f‖p) = log(1/δ)/m the tail is", delta_p)),
+            *line(sp.exp(-m * goal), ("with K = kl(f‖p) = log(1/δ)/m the tail exp(−m kl) is", delta_p)),
         ),
         results={"probability": delta_p},
+        where={goal: sp.log(1 / delta_p) / m},
         ranges={**_SHARES, tilt: between(0, 2)},
     )
 
@@ -82,12 +83,13 @@ def bernstein() -> Chain:
         steps=(
             *line(m * t**2 / 2 - log_term * (v + b * t / 3), ("t solves m t²/2 = L (v + b t/3)", sp.Integer(0))),
             *line(
-                2 * points * sp.exp(-sp.log(2 * points / delta_p)),
+                2 * points * sp.exp(-log_term),
                 ("Tropp 2012, theorem 1.4, for both ends: P(‖mean‖ ≥ t) ≤ 2n exp(−(m t²/2)/(v + b t/3)), with L = log(2n/δ)", delta_p),
             ),
         ),
         results={"probability": delta_p},
-        ranges={**_SHARES, v: between(0, 2), b: between(0, 2), log_term: between(1, 9)},
+        where={log_term: sp.log(2 * points / delta_p)},
+        ranges={**_SHARES, v: between(0, 2), b: between(0, 2)},
     )
 
 
@@ -98,7 +100,7 @@ def deviation_of_mean() -> Chain:
     less = sp.Symbol("p_1", positive=True)
     first, second = sp.symbols("x_1 x_2", real=True)
     weight = 1 / (1 + less)
-    t = b * sp.sqrt(sp.log(1 / delta_p) / (2 * m))
+    t, terms = sp.Symbol("t", positive=True), sp.Symbol("M", integer=True, positive=True)
     return Chain(
         title="Norm of a mean of independent matrices",
         steps=(
@@ -111,15 +113,20 @@ def deviation_of_mean() -> Chain:
                     "≤",
                 ),
             ),
-            *line(m * V / m**2, ("second moments of independent terms of mean zero add", V / m)),
+            *line(
+                sp.Sum(V / terms**2, (j, 1, terms)),
+                ("second moments of independent terms of mean zero add", V / terms, "evaluate"),
+            ),
             *line(
                 sp.exp(-2 * t**2 / (m * (b / m) ** 2)),
-                ("McDiarmid: one term changes the norm by b/m at most; P(‖M‖ − E‖M‖ ≥ t) ≤ exp(−2t²/(m (b/m)²))", delta_p),
+                ("McDiarmid, one term changing the norm by b/m at most: P(‖M‖ − E‖M‖ ≥ t) is at most this, for t as stated", delta_p),
             ),
         ),
         results={"probability": delta_p},
+        where={t: b * sp.sqrt(sp.log(1 / delta_p) / (2 * m))},
         ranges={
             **_SHARES,
+            terms: lambda rng: rng.randint(2, 9),
             V: between(0, 2),
             b: between(Fraction(1, 10), 2),
             less: between(0, 3),
@@ -134,7 +141,7 @@ def least_eigenvalue() -> Chain:
     """`m = log(n/δ) ‖X‖²/(λ(ε + (1 − ε) log(1 − ε)))`."""
     lam_min, norm, e = sp.symbols("lambda_min s_X e", positive=True)
     exponent = e + (1 - e) * sp.log(1 - e)
-    width = norm**2 * sp.log(points / delta_p) / (lam_min * exponent)
+    width = sp.Symbol("m_e", positive=True)
     return Chain(
         title="Least eigenvalue of a net's kernel",
         steps=(
@@ -147,7 +154,8 @@ def least_eigenvalue() -> Chain:
                 ("simpler: ε²/2 has the same value and slope at 0 and less curvature", 1 / (1 - e) - 1, "evaluate"),
             ),
         ),
-        results={"width": 1 / (1 - e) - 1},
+        results={"probability": delta_p},
+        where={width: norm**2 * sp.log(points / delta_p) / (lam_min * exponent)},
         ranges={**_SHARES, lam_min: between(Fraction(1, 10), 2), norm: between(1, 3), e: between(Fraction(1, 10), Fraction(9, 10))},
     )
 

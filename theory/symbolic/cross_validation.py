@@ -101,7 +101,7 @@ def leave_one_out() -> Chain:
 def generalised() -> Chain:
     """Leave-one-out after a rotation that makes all points alike; its limits, which depend on the way there."""
     rotated = sp.ImmutableMatrix(_ROTATION * sp.diag(q_1, q_2) * _ROTATION.T)
-    mean = (q_1 + q_2) / 2
+    mean = trace / 2
     residual = sp.ImmutableMatrix(_ROTATION * sp.Matrix([q_1 * c_1, q_2 * c_2]))
     score = n * energy / trace**2
     two = 2 * (q_1**2 * c_1**2 + q_2**2 * c_2**2) / (q_1 + q_2) ** 2
@@ -114,12 +114,12 @@ def generalised() -> Chain:
         steps=(
             *line(
                 sp.ImmutableMatrix([rotated[0, 0], rotated[1, 1]]),
-                ("rotated by the Fourier basis of the points, each has leverage tr q/n", sp.ImmutableMatrix([mean, mean])),
+                ("rotated by the Fourier basis of two points, each has leverage T/2, T = tr q", sp.ImmutableMatrix([mean, mean])),
             ),
             *line(
                 ((residual[0] / mean) ** 2 + (residual[1] / mean) ** 2) / 2,
                 ("mean square of the rotated leave-one-out errors, residual over leverage", two),
-                ("E = Σ (q c)², T = Σ q", score.subs(n, 2)),
+                ("E = ‖qy‖² = Σ (q c)²", score.subs(n, 2)),
             ),
             *line((energy / n) / (trace / n) ** 2, ("for n points: (‖qy‖²/n)/(tr q/n)²", score)),
             *line(c * filters.factors, ("gradient descent, k steps: what is left of a mode", filters.q * c, "evaluate")),

@@ -31,8 +31,8 @@ from theory.symbolic.notation import (
 )
 
 carried = sp.Symbol("t", real=True)
-# ‖W_s − A‖², γᵀHγ and γᵀt.
-size, moved, along = sp.symbols("d2 m2 a", real=True)
+# ν_D = ‖W_s − A‖², ν_W = γᵀHγ, τ = γᵀt.
+size, moved, along = sp.symbols("nu_D nu_W tau", real=True)
 phi = (1 - left) / (lam + beta)
 psi = (alone - left) / lam
 

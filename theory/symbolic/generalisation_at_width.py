@@ -16,7 +16,8 @@ def chain() -> Chain:
     B, C, n, f = sp.symbols("B C n f", positive=True)
     z_1, z_2 = sp.symbols("z_1 z_2", real=True)
     before, after = sp.symbols("v u", nonnegative=True)
-    trace = sp.Symbol("T", positive=True)
+    trace, spread = sp.Symbol("T", positive=True), sp.Symbol("V", nonnegative=True)
+    turned, move, linear = sp.symbols("N s_C L", positive=True)
     return Chain(
         title="Complexity of nets near a start",
         steps=(
@@ -25,8 +26,13 @@ def chain() -> Chain:
                 ("E‖Σ ξᵢ zᵢ‖² over signs: products of different signs average out", z_1**2 + z_2**2, "expand"),
             ),
             *line(
-                B / n * sp.sqrt(trace),
-                ("linear part: (B/n) E‖Σ ξᵢ zᵢ‖ ≤ (B/n)√(Σ‖zᵢ‖²), Σ‖zᵢ‖² = tr H(W(0)) = T", B * sp.sqrt(trace) / n),
+                (B / n) ** 2 * (trace - spread),
+                (
+                    "linear part, ((B/n) E‖Σ ξᵢ zᵢ‖)²: the mean of squares, Σ‖zᵢ‖² = tr H(W(0)) = T, less a variance",
+                    (B / n) ** 2 * trace,
+                    "expand",
+                    "≤",
+                ),
             ),
             *line(
                 after,
@@ -38,11 +44,12 @@ def chain() -> Chain:
                 ),
             ),
             *line(
-                (m * f) * (C / sp.sqrt(m)) / sp.sqrt(m),
-                ("m f neurons at most, each by C/√m, readouts 1/√m", C * f),
+                turned * move / sp.sqrt(m),
+                ("N = m f neurons at most, each by C/√m, readouts 1/√m", C * f),
             ),
-            *line(B * sp.sqrt(trace) / n + C * f, ("together", C * f + B * sp.sqrt(trace) / n, "identity")),
+            *line(linear + turned * move / sp.sqrt(m), ("together", C * f + B * sp.sqrt(trace) / n)),
         ),
         results={"complexity": C * f + B * sp.sqrt(trace) / n},
-        ranges={s: between(0, 3) for s in (B, C, n, f, before, after, trace)} | {z_1: between(-2, 2), z_2: between(-2, 2)},
+        where={turned: m * f, move: C / sp.sqrt(m), linear: B / n * sp.sqrt(trace)},
+        ranges={s: between(0, 3) for s in (B, C, n, f, before, after, trace, spread)} | {z_1: between(-2, 2), z_2: between(-2, 2)},
     )

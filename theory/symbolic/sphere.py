@@ -24,9 +24,9 @@ kernel = sp.Symbol("k", real=True)
 tilt, other = sp.symbols("alpha beta", real=True)
 
 RANGES = {
-    d: whole(3, 7),
-    ell: whole(2, 5),
-    half: whole(0, 3),
+    d: whole(3, 6),
+    ell: whole(2, 4),
+    half: whole(0, 2),
     more: whole(0, 2),
     cosine: between(-1, 1),
     omega: between(0, 3),
@@ -276,7 +276,10 @@ def zonal() -> Chain:
     parts = sp.gamma(power + 1) / sp.gamma(power - ell + 1) * sp.gamma((d - 1) / 2) / (2**ell * sp.gamma(ell + (d - 1) / 2))
     closed = sp.gamma(power + 1) * sp.gamma(d / 2) / (2**power * sp.gamma(more + 1) * sp.gamma((power + ell + d) / 2))
     turned = sp.cos(tilt) * sp.cos(other) + sp.sin(tilt) * sp.sin(other) * sp.cos(omega)
-    second = lambda x: (3 * x**2 - 1) / 2  # noqa: E731
+
+    def second(x: Expression) -> Expression:
+        return (3 * x**2 - 1) / 2
+
     return Chain(
         title="Eigenvalues of a zonal kernel",
         steps=(

@@ -6,12 +6,36 @@ from functools import cache
 
 import sympy as sp
 
-from theory.formula import Chain
+from theory.formula import Chain, Expression
 from theory.symbolic import displacement
 from theory.symbolic.notation import between, c, line
 
 shrink = sp.Symbol("a", positive=True)
 target = sp.Symbol("epsilon", positive=True)
+
+
+@cache
+def acceleration() -> Chain:
+    """What pretraining saves in one mode."""
+    left = sp.Symbol("d", positive=True)
+    start = sp.Symbol("b", positive=True)
+
+    def crossing(size: Expression) -> Expression:
+        return sp.log(2 * target / size**2) / (2 * sp.log(shrink))
+
+    saved = sp.log(start / left) / (-sp.log(shrink))
+    return Chain(
+        title="Steps saved by pretraining",
+        steps=(
+            *chain().steps,
+            *line(
+                crossing(start) - crossing(left),
+                ("one mode, b = |vᵀy_Q| from scratch and d = |vᵀỹ| pretrained", saved, "numbers"),
+            ),
+        ),
+        results={"mode": chain().results["mode"], "saved": saved},
+        ranges={**chain().ranges, left: between(0, 2), start: between(0, 2)},
+    )
 
 
 @cache

@@ -246,17 +246,17 @@ class GELU(Activation):
         `r = ρR`.
         """
         soft = _Softened.of(pair)
-        beyond = math.pi / 2 + namespace(pair.cosine).atan2(soft.cosine, soft.sine)
+        both = 0.25 + namespace(pair.cosine).atan2(soft.cosine, soft.sine) / (2 * math.pi)
         tail = (soft.left * soft.right) * (soft.left * (soft.right / soft.sine))
-        return (pair.cosine * beyond + soft.share * (soft.sine + pair.cosine**2 * tail)) / (2 * math.pi)
+        return pair.cosine * both + soft.share * (soft.sine + pair.cosine**2 * tail) / (2 * math.pi)
 
     def derivative_dual(self, pair: Correlated) -> Array:
         """`(π/2 + arcsin r + (1/(1 + s²) + 1/(1 + t²) + 1/((1 + s²)(1 + t²)(1 − r²))) r/√(1 − r²))/(2π)`."""
         soft = _Softened.of(pair)
-        beyond = math.pi / 2 + namespace(pair.cosine).atan2(soft.cosine, soft.sine)
+        both = 0.25 + namespace(pair.cosine).atan2(soft.cosine, soft.sine) / (2 * math.pi)
         left, right = soft.left / soft.sine, soft.right / soft.sine
         tail = soft.left * left + soft.right * right + (soft.left * right) * (left * right)
-        return (beyond + soft.cosine * tail) / (2 * math.pi)
+        return both + soft.cosine * tail / (2 * math.pi)
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from theory.arrays import Array, namespace
 from theory.errors import InvalidInput
 from theory.numeric.gram import relu_gram
@@ -80,11 +82,13 @@ class Kernel:
         NotConverged
             From an activation given by quadrature.
         """
-        return self._last(X, Z, with_tangent=False).dual()
+        with _overflow_is_told():
+            return self._last(X, Z, with_tangent=False).dual()
 
     def derivative_dual(self, X: Array, Z: Array | None = None) -> Array:
         """`E[σ'(u) σ'(v)]` over the inputs of the last hidden layer; arguments and errors as for `dual`."""
-        return self._last(X, Z, with_tangent=False).derivative_dual()
+        with _overflow_is_told():
+            return self._last(X, Z, with_tangent=False).derivative_dual()
 
     def gram(self, X: Array, Z: Array | None = None) -> Array:
         """Tangent kernel of the trained layers; arguments and errors as for `dual`.
@@ -92,10 +96,12 @@ class Kernel:
         For depth 1 it is `H = x·z E[σ'(w·x) σ'(w·z)]`, plus `Σ(x, z)` with the readout trained: `Σ` at this `κ`, which is `κ²` times that
         at `κ = 1` for a ReLU, and for no activation that is not homogeneous of degree 1. For more layers see `next_layer`.
         """
-        if self == Kernel(activation=LeakyReLU(0.0), init_scale=self.init_scale):
-            return relu_gram(X, Z)  # the same numbers in half the time
-        last = self._last(X, Z, with_tangent=True)
-        return last.tangent_kernel() + last.dual() if self.trained_readout else last.tangent_kernel()
+        if self.depth == 1 and self.activation == LeakyReLU(0.0):
+            H = relu_gram(X, Z)  # the same numbers in half the time
+            return H + self.dual(X, Z) if self.trained_readout else H
+        with _overflow_is_told():
+            last = self._last(X, Z, with_tangent=True)
+            return last.tangent_kernel() + last.dual() if self.trained_readout else last.tangent_kernel()
 
     __call__ = gram
 
@@ -115,6 +121,11 @@ class Kernel:
         for _ in range(self.depth - 1):
             pair, tangent = next_layer(activation, pair, tangent, self.weight_variance)
         return _LastLayer(activation, pair, tangent, rows, others, None, scaled)
+
+
+def _overflow_is_told() -> np.errstate:
+    """No warnings from NumPy: what is not finite in the end raises `InvalidInput`."""
+    return np.errstate(over="ignore", invalid="ignore", divide="ignore")
 
 
 def next_layer(

@@ -71,17 +71,21 @@ class Quadrature(Activation):
 
     def dual(self, pair: Correlated) -> Array:
         """`E[σ(u) σ(v)]`."""
-        return self._converged(self.function, pair, "dual").value
+        return self._converged(gaussian_product, self.function, pair, "dual").value
 
     def derivative_dual(self, pair: Correlated) -> Array:
         """`E[σ'(u) σ'(v)]`."""
         if self.derivative is None:
             raise InvalidInput(f"{self.name} was given without its derivative; derivative=… is needed for a tangent kernel")
-        return self._converged(self.derivative, pair, "dual of its derivative").value
+        return self._converged(gaussian_product, self.derivative, pair, "dual of its derivative").value
 
-    def _converged(self, function: Callable[[Array], Array], pair: Correlated, what: str) -> Expectation:
+    def output_apart(self, pair: Correlated, correlation: Array) -> Array:
+        """`1 − ρ'` as half the mean square of a difference: of two nearly parallel inputs, the next layer needs its digits."""
+        return self._converged(_gaussian_gap, self.function, pair, "difference of outputs").value
+
+    def _converged(self, rule: Callable[..., Expectation], function: Callable[[Array], Array], pair: Correlated, what: str) -> Expectation:
         try:
-            return gaussian_product(function, pair, self.kinks, self.tolerance)
+            return rule(function, pair, self.kinks, self.tolerance)
         except NotConverged as error:
             raise NotConverged(f"{self.name}, {what}: {error}") from None
 
@@ -118,105 +122,139 @@ def gaussian_product(
         If `g` does not return finite real numbers in its argument's shape and library.
     """
     xp = namespace(pair.cosine)
-    bends = tuple(sorted({abs(float(k)) for k in kinks} - {0.0}))
-    shape = (pair.s.shape[0], pair.t.shape[1])
-    fill = xp.zeros(shape, dtype=pair.cosine.dtype, device=compat.device(pair.cosine))
-    s, t, angle, beyond = (xp.reshape(a + fill, (-1,)) for a in (pair.s, pair.t, pair.angle, pair.beyond))
-    own = [_own_energy(function, d, bends, tolerance) for d in (xp.reshape(pair.s, (-1,)), xp.reshape(pair.t, (-1,)))]
-    scale = xp.reshape(xp.sqrt(own[0])[:, None] * xp.sqrt(own[1])[None, :], (-1,))
-    value, error = _refined(function, s, t, angle, beyond, scale, bends, tolerance)
-    return Expectation(xp.reshape(value, shape), xp.reshape(error, shape))
+    own = _own_energies(function, pair, kinks, tolerance)
+    scale = _flat(xp.sqrt(own[0]) * xp.sqrt(own[1]), pair)
+    points = _Points.of(pair)
+    value, error = _refined(lambda u, v, _: _checked(function, u) * _checked(function, v), points, kinks, tolerance, lambda _: scale)
+    return Expectation(xp.reshape(value, pair.cosine.shape), xp.reshape(error, pair.cosine.shape))
 
 
-def _own_energy(function: Callable[[Array], Array], s: Array, bends: tuple[float, ...], tolerance: float) -> Array:
-    """`E[g(u)²]`: the pair `(u, u)`, at its own scale."""
-    xp = namespace(s)
-    zero = xp.zeros_like(s)
-    return _refined(function, s, s, zero, zero + math.pi, None, bends, tolerance)[0]
+def _gaussian_gap(
+    function: Callable[[Array], Array], pair: Correlated, kinks: Sequence[float] = (), tolerance: float = 1e-10
+) -> Expectation:
+    """One less the correlation of `g(u)` and `g(v)`: `E[(g(u)/a − g(v)/b)²]/2`, `a² = E[g(u)²]`, `b² = E[g(v)²]`.
+
+    As an integral of what differs it keeps its digits where the correlation is near 1. Arguments and errors as for `gaussian_product`;
+    the tolerance is relative to the gap itself, down to gaps of the size of the tolerance.
+    """
+    xp = namespace(pair.cosine)
+    sizes = [xp.sqrt(own) for own in _own_energies(function, pair, kinks, tolerance)]
+    shares = [_flat(1 / xp.where(size > 0, size, xp.ones_like(size)), pair) for size in sizes]
+
+    def gap(u: Array, v: Array, some: Array) -> Array:
+        left, right = (share[some][:, None, None] for share in shares)
+        return (left * _checked(function, u) - right * _checked(function, v)) ** 2 / 2
+
+    value, error = _refined(gap, _Points.of(pair), kinks, tolerance, lambda value: xp.abs(value) + tolerance)
+    return Expectation(xp.reshape(value, pair.cosine.shape), xp.reshape(error, pair.cosine.shape))
+
+
+_Integrand = Callable[[Array, Array, Array], Array]
+"""`h(u, v, some)` for the points that the index array `some` picks."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Points:
+    """Pairs of normal variables in one row: standard deviations, angle and `π` less it."""
+
+    s: Array
+    t: Array
+    angle: Array
+    beyond: Array
+
+    @classmethod
+    def of(cls, pair: Correlated) -> _Points:
+        return cls(*(_flat(a, pair) for a in (pair.s, pair.t, pair.angle, pair.beyond)))
+
+    def some(self, index: Array) -> _Points:
+        return _Points(self.s[index], self.t[index], self.angle[index], self.beyond[index])
+
+
+class _Rule(NamedTuple):
+    """Where pieces end, nodes for each, and how far out the integral goes."""
+
+    bends: tuple[float, ...]
+    n_angle: int
+    n_radius: int
+    reach: float
+
+
+def _flat(a: Array, pair: Correlated) -> Array:
+    xp = namespace(pair.cosine)
+    return xp.reshape(a + xp.zeros_like(pair.cosine), (-1,))
+
+
+def _own_energies(function: Callable[[Array], Array], pair: Correlated, kinks: Sequence[float], tolerance: float) -> list[Array]:
+    """`E[g(u)²]` and `E[g(v)²]`, each at its own scale and in the shape of its standard deviations."""
+    xp = namespace(pair.cosine)
+    energies = []
+    for deviation in (pair.s, pair.t):
+        d = xp.reshape(deviation, (-1,))
+        points = _Points(d, d, xp.zeros_like(d), xp.zeros_like(d) + math.pi)
+        value, _ = _refined(lambda u, v, _: _checked(function, u) * _checked(function, v), points, kinks, tolerance, xp.abs)
+        energies.append(xp.reshape(value, deviation.shape))
+    return energies
 
 
 def _refined(
-    function: Callable[[Array], Array],
-    s: Array,
-    t: Array,
-    angle: Array,
-    beyond: Array,
-    scale: Array | None,
-    bends: tuple[float, ...],
-    tolerance: float,
+    integrand: _Integrand, points: _Points, kinks: Sequence[float], tolerance: float, scale: Callable[[Array], Array]
 ) -> tuple[Array, Array]:
     """Finer rules for the pairs that need them, until two agree."""
-    xp = namespace(s)
-    allowed = max(tolerance, 16 * float(xp.finfo(s.dtype).eps))
-    value = _integral(function, s, t, angle, beyond, bends, *_LEVELS[0], reach=_REACH + 2)
+    xp = namespace(points.s)
+    bends = tuple(sorted({abs(float(k)) for k in kinks} - {0.0}))
+    allowed = max(tolerance, 16 * float(xp.finfo(points.s.dtype).eps))
+    every = xp.arange(points.s.shape[0], device=compat.device(points.s))
+    value = _integral(integrand, points, every, _Rule(bends, *_LEVELS[0], _REACH + 2))
     error = xp.zeros_like(value) + math.inf
-    left = xp.astype(xp.ones_like(value), xp.bool)
+    left, open_ = every, every >= 0
     for level, orders in enumerate(_LEVELS[1:]):
         # The reach moves too, so that an activation that grows beyond it is seen.
-        finer = _integral(function, s[left], t[left], angle[left], beyond[left], bends, *orders, reach=_REACH + 2 * (level % 2))
-        difference = xp.abs(finer - value[left])
-        value[left], error[left] = finer, difference
-        size = xp.abs(value) if scale is None else scale
-        left = ~(error <= allowed * size)
-        if not bool(xp.any(left)):
+        finer = _integral(integrand, points, left, _Rule(bends, *orders, _REACH + 2 * (level % 2)))
+        error[open_], value[open_] = xp.abs(finer - value[open_]), finer
+        open_ = ~(error <= allowed * scale(value))
+        left = every[open_]
+        if left.shape[0] == 0:
             return value, error
+    size = scale(value)
     worst = scalar(xp.max(xp.where(size > 0, error / xp.where(size > 0, size, xp.ones_like(size)), error)))
-    broad = scalar(xp.max(xp.where(s > t, s, t)))
+    broad = scalar(xp.max(xp.where(points.s > points.t, points.s, points.t)))
     raise NotConverged(
         f"the quadrature is {worst:.2g} of the kernel's scale off at {_LEVELS[-1][0]} × {_LEVELS[-1][1]} nodes a piece, {allowed:.2g} is "
         f"allowed (standard deviations up to {broad:.3g}); name the kinks, ask for a larger tolerance, or scale the inputs down"
     )
 
 
-def _integral(
-    function: Callable[[Array], Array],
-    s: Array,
-    t: Array,
-    angle: Array,
-    beyond: Array,
-    bends: tuple[float, ...],
-    n_angle: int,
-    n_radius: int,
-    reach: float,
-) -> Array:
-    xp = namespace(s)
-    pieces = (1 + len(bends) ** 2) * n_angle * (1 + 2 * len(bends)) * n_radius
+def _integral(integrand: _Integrand, points: _Points, index: Array, rule: _Rule) -> Array:
+    """The expectation for the points that the index picks, some at a time."""
+    pieces = (1 + len(rule.bends) ** 2) * rule.n_angle * (1 + 2 * len(rule.bends)) * rule.n_radius
     step = max(1, _CHUNK // pieces)
     parts = []
-    for start in range(0, s.shape[0], step):
-        some = slice(start, start + step)
-        both = _wedge(function, s[some], t[some], beyond[some], 1.0, bends, n_angle, n_radius, reach)
-        either = _wedge(function, s[some], t[some], angle[some], -1.0, bends, n_angle, n_radius, reach)
+    for start in range(0, index.shape[0], step):
+        some = index[start : min(start + step, index.shape[0])]
+        here = points.some(some)
+        both = _wedge(integrand, here, some, here.beyond, 1.0, rule)
+        either = _wedge(integrand, here, some, here.angle, -1.0, rule)
         parts.append((both + either) / (2 * math.pi))
-    return xp.concat(parts)
+    return namespace(points.s).concat(parts)
 
 
-def _wedge(
-    function: Callable[[Array], Array],
-    s: Array,
-    t: Array,
-    opening: Array,
-    sign: float,
-    bends: tuple[float, ...],
-    n_angle: int,
-    n_radius: int,
-    reach: float,
-) -> Array:
-    """Integral of `r exp(−r²/2) g(u) g(v)` over the wedge where `u` has that sign and `v > 0`, and over its opposite."""
-    xp = namespace(s)
+def _wedge(integrand: _Integrand, points: _Points, some: Array, opening: Array, sign: float, rule: _Rule) -> Array:
+    """Integral of `r exp(−r²/2) h(u, v)` over the wedge where `u` has that sign and `v > 0`, and over its opposite."""
+    xp = namespace(opening)
+    s, t, reach = points.s, points.t, rule.reach
     zero = xp.zeros_like(opening)
     # Where |u| = a and |v| = b at one r: sin(α − φ)/sin φ = a t/(b s).
-    splits = [xp.atan2(xp.sin(opening) * b * s, a * t + xp.cos(opening) * b * s) for a in bends for b in bends]
+    splits = [xp.atan2(xp.sin(opening) * b * s, a * t + xp.cos(opening) * b * s) for a in rule.bends for b in rule.bends]
     edges = [xp.minimum(xp.maximum(split, zero), opening) for split in splits]
-    phi, phi_weight = _composite(xp.stack([zero, *edges, opening], axis=-1), _angular(n_angle))
+    phi, phi_weight = _composite(xp.stack([zero, *edges, opening], axis=-1), _angular(rule.n_angle))
     across, along = sign * s[:, None] * xp.sin(opening[:, None] - phi), t[:, None] * xp.sin(phi)
     edges = [xp.zeros_like(phi)]
-    for k in bends:
+    for k in rule.bends:
         for size in (xp.abs(across), along):
             edges.append(xp.clip(k / xp.where(size > k / reach, size, k / reach + 0 * size), 0.0, reach))
-    r, r_weight = _composite(xp.stack([*edges, reach + 0 * phi], axis=-1), _radial(n_radius))
+    r, r_weight = _composite(xp.stack([*edges, reach + 0 * phi], axis=-1), _radial(rule.n_radius))
     u, v = across[:, :, None] * r, along[:, :, None] * r
-    values = _checked(function, u) * _checked(function, v) + _checked(function, -u) * _checked(function, -v)
+    values = integrand(u, v, some) + integrand(-u, -v, some)
     return xp.sum(xp.sum(values * (r * xp.exp(-r * r / 2) * r_weight), axis=2) * phi_weight, axis=1)
 
 
