@@ -18,6 +18,7 @@ REFERENCE = (_ROOT / "sim" / "results", _ROOT / "realnets" / "results")
 def modules() -> dict[str, ModuleType]:
     """Figure modules by name; each has `NAME`, `NEEDS` (its experiment) and `draw(record, folder)`."""
     from paper_figs import (
+        drift_size,
         fresh_head,
         generalisation,
         guarantees,
@@ -38,6 +39,7 @@ def modules() -> dict[str, ModuleType]:
         generalisation,
         initialisation,
         orthogonal_drift,
+        drift_size,
         fresh_head,
         guarantees,
         population,

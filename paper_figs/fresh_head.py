@@ -38,7 +38,7 @@ def draw(record: dict[str, Any], folder: Path) -> list[Path]:
     rows: list[dict[str, Any]] = []
     for theory, (head, kernel, flatness) in zip(results["theory"], axes, strict=True):
         task = theory["task"]
-        here = {q: [c for c in results["cells"] if (c["task"], c["quantity"]) == (task, q)] for q in (*_HEAD, *_KERNEL, "largest")}
+        here = {q: [c for c in results["cells"] if (c["task"], c["quantity"]) == (task, q)] for q in (*_HEAD, *_KERNEL)}
         widths = [c["width"] for c in here["outputs"]]
         size = math.sqrt(theory["width_times_energy"] / widths[0])
         for panel, series, words in ((head, _HEAD, "new head"), (kernel, _KERNEL, "target kernel")):
@@ -58,7 +58,8 @@ def draw(record: dict[str, Any], folder: Path) -> list[Path]:
             panel.set_title(f"{task}: {words}")
         head.set_ylabel("relative to the target labels")
         kernel.set_ylabel("relative to ‖H‖")
-        _flatness(flatness, here["largest"])
+        apart = [f for f in results["flatness"] if f["task"] == task]
+        _flatness(flatness, apart)
         rows += [
             {
                 "task": task,
@@ -70,6 +71,7 @@ def draw(record: dict[str, Any], folder: Path) -> list[Path]:
             for q, cells in here.items()
             for c in cells
         ]
+        rows += [{"task": task, "quantity": "largest eigenvalue", "width": f["width"], **f["apart"]} for f in apart]
     seeds = len(record["seeds"])
     figure.suptitle(
         f"Points: {seeds} nets a width, ± 2 s.e.; hollow: under 2 s.e.   Black: theory.   Coloured: the claimed power; numbers: the fit",
@@ -86,7 +88,7 @@ def _bottom(panel: Axes, sizes: list[dict[str, float]]) -> None:
 def _flatness(panel: Axes, cells: list[dict[str, Any]]) -> None:
     widths = [c["width"] for c in cells]
     panel.axhline(0, color="black", linewidth=1.2)
-    mean, error = ([100 * c["size"][part] for c in cells] for part in ("mean", "standard_error"))
+    mean, error = ([100 * c["apart"][part] for c in cells] for part in ("mean", "standard_error"))
     panel.errorbar(widths, mean, yerr=[2 * e for e in error], color=PALETTE[3], marker="s", linestyle="none")
     panel.set(xscale="log", xlabel="width m", ylabel="pretrained less other, %", title="largest eigenvalue")
     panel.set_xlim(widths[0] / 1.4, widths[-1] * 1.4)

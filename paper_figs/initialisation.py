@@ -141,7 +141,7 @@ def _ratios(panel: Axes, claims: list[dict[str, Any]], marks: dict[str, tuple[st
         place += 1.15
     panel.axvline(1, color="black", linewidth=1.2)
     panel.set_yticks(ticks, labels, fontsize=7)
-    panel.set(ylim=(place - 0.3, -0.7), xlabel="measured / predicted", title="all means")
+    panel.set(ylim=(place - 0.3, -0.7), xlabel="measured / predicted", title="everything measured")
     panel.grid(axis="y", visible=False)
     return rows
 

@@ -51,7 +51,7 @@ def write_report(
         profile=", ".join(dict.fromkeys(r["profile"] for r in records)),
         version=records[0]["provenance"]["ptoq"],
         counts={"total": len(claims), **counts},
-        open_claims=[_cells(c) for c in claims if c["verdict"] != "held"],
+        open_claims=[_cells(c) for verdict in ("failed", "undecided") for c in claims if c["verdict"] == verdict],
         blocks=list(blocks.values()),
         claims=[_cells(c) for c in claims],
         figures=figures,

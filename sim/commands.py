@@ -139,7 +139,7 @@ class Predict:
             return 0
         if not plain:
             print(f"kernel: {kernel.name}, initial weights of scale {self.init_scale:g}")
-        _print_outcome(problem, outcome)
+        _print_outcome(problem, outcome, decayed=schedule.weight_decay > 0)
         for name, steps in best.items():
             print(f"best length of pretraining for the {name.replace('_', ' ')}: {_steps(steps)}")
         if certificate is not None:
@@ -214,7 +214,7 @@ def _steps(k: int | None) -> str:
     return "to the end" if k is None else f"{k} steps"
 
 
-def _print_outcome(problem: TransferProblem, outcome: TransferOutcome) -> None:
+def _print_outcome(problem: TransferProblem, outcome: TransferOutcome, decayed: bool) -> None:
     assert problem.source is not None
 
     def row(name: str, pretrained: float | None, scratch: float | None, percent: bool = False) -> None:
@@ -240,6 +240,7 @@ def _print_outcome(problem: TransferProblem, outcome: TransferOutcome) -> None:
         print(f"gain: undefined, because {outcome.gain_reason}")
     else:
         meaning = "transfer helps" if outcome.gain > 0 else "transfer hurts" if outcome.gain < 0 else "nothing transfers"
-        print(f"gain: {100 * outcome.gain:+.2f} % ({meaning}: the weights move by that share less, fine-tuning to the end)")
+        how = "without decay, " if decayed else ""
+        print(f"gain: {100 * outcome.gain:+.2f} % ({meaning}: the weights move by that share less, {how}fine-tuning to the end)")
     if not outcome.stable:
         print("warning: a step size is above the largest stable one; the numbers may describe a diverging run")

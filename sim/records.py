@@ -13,14 +13,13 @@ import logging
 import os
 import platform
 import subprocess
-from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import platformdirs
 
+from sim.code import code_hash
 from theory.errors import InvalidInput
 from theory.files import write_atomically
 
@@ -29,37 +28,6 @@ SCHEMA = 1
 
 _log = logging.getLogger(__name__)
 _ROOT = Path(__file__).resolve().parent.parent
-
-# The code a replicate's numbers depend on: all that sim/experiments/replicates.py imports, directly or not, but this
-# module and theory/files.py, which only store them. A test holds the list against the imports.
-COMPUTING = [
-    "theory/__init__.py",
-    "theory/arrays.py",
-    "theory/errors.py",
-    "theory/outcome.py",
-    "theory/predict.py",
-    "theory/problem.py",
-    "theory/numeric/__init__.py",
-    "theory/numeric/gram.py",
-    "theory/numeric/landscape.py",
-    "theory/numeric/spectrum.py",
-    "theory/numeric/stages.py",
-    "theory/numeric/fractional.py",
-    "theory/numeric/mode_contributions.py",
-    "theory/numeric/turn_bound.py",
-    "theory/numeric/turn_search.py",
-    "theory/numeric/turning.py",
-    "sim/__init__.py",
-    "sim/backend.py",
-    "sim/datasets.py",
-    "sim/dynamics.py",
-    "sim/frozen.py",
-    "sim/networks.py",
-    "sim/rng.py",
-    "sim/training.py",
-    "sim/tasks.py",
-    "sim/experiments/replicates.py",
-]
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -121,16 +89,6 @@ def _commit() -> tuple[str | None, bool | None]:
         return None, None
 
 
-@lru_cache(maxsize=1)
-def code_hash() -> str:
-    """SHA-256 over the source that replicates depend on, and NumPy's version."""
-    digest = hashlib.sha256(np.__version__.encode())
-    for name in COMPUTING:
-        digest.update(name.encode())
-        digest.update((_ROOT / name).read_bytes())
-    return digest.hexdigest()
-
-
 class Cache:
     """Finished replicates by content.
 
@@ -144,9 +102,9 @@ class Cache:
         default = os.environ.get("PTOQ_CACHE")
         self.folder = folder or (Path(default) if default else platformdirs.user_cache_path("ptoq"))
 
-    def key(self, settings: dict[str, Any]) -> str:
-        """Hash of `settings` (JSON-ready), the schema and the code."""
-        text = json.dumps([SCHEMA, code_hash(), settings], sort_keys=True, allow_nan=False)
+    def key(self, settings: dict[str, Any], computed_by: str) -> str:
+        """Hash of `settings` (JSON-ready), the schema, and the code of the module called `computed_by` with all it imports."""
+        text = json.dumps([SCHEMA, code_hash(computed_by), settings], sort_keys=True, allow_nan=False)
         return hashlib.sha256(text.encode()).hexdigest()
 
     def get(self, key: str) -> dict[str, Any] | None:

@@ -45,7 +45,7 @@ def average_case(
     Raises
     ------
     InvalidInput, UnstableStep
-        For malformed inputs or an unstable step size.
+        For malformed inputs, an unstable step size that the schedule does not allow, or a run that overflows.
     """
     schedule = Schedule() if schedule is None else schedule
     if not isinstance(schedule, Schedule):
@@ -58,8 +58,12 @@ def average_case(
     schedule = schedule.with_rates(P, Q)
     eta_P, eta_Q = schedule.source_lr, schedule.target_lr
     assert eta_P is not None and eta_Q is not None
-    P.check_step(eta_P, schedule.source_steps, "source_lr")
-    Q.check_step(eta_Q, schedule.target_steps, "target_lr")
+    for spectrum, eta, k, name in (
+        (P, eta_P, schedule.source_steps, "source_lr"),
+        (Q, eta_Q, schedule.target_steps, "target_lr"),
+    ):
+        spectrum.check_step(eta, k, name, schedule.allow_unstable)
+        spectrum.check_growth(eta, k, name)
     xp = namespace(X_P, X_Q)
     H_QP, K_P, K_Q, K_QP = H(X_Q, X_P), K(X_P), K(X_Q), K(X_Q, X_P)
     phi = integral_filter(Q.values, eta_Q, schedule.target_steps)

@@ -132,7 +132,7 @@ class ChainOutcome:
         InvalidInput
             For a stage that the chain does not have.
         """
-        if isinstance(stage, bool) or not isinstance(stage, int) or not 0 <= stage < len(self.order):
+        if isinstance(stage, bool) or not isinstance(stage, numbers.Integral) or not 0 <= stage < len(self.order):
             raise InvalidInput(f"stage is {stage!r}; a whole number from 0 to {len(self.order) - 1} is allowed")
         own = [row[self.order[stage]] for row in self.losses[stage + 1 :]]
         return tuple(loss - own[0] for loss in own[1:])

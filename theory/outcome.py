@@ -42,7 +42,7 @@ class TransferOutcome:
         `‖W(Q) − W(P)‖_F`, and the distance the same target schedule moves from `W(0)`. `None` with `displacement_reason` where decay
         towards zero shrinks a `W(0)` whose norm is not given.
     gain : float or None
-        Predicted `1 − √(ỹᵀH_Q⁻¹ỹ / y_Qᵀ H_Q⁻¹ y_Q)` from this rung's kernel, the target stage always to its end; a
+        Predicted `1 − √(ỹᵀH_Q⁻¹ỹ / y_Qᵀ H_Q⁻¹ y_Q)` from this rung's kernel, the target stage always to its end and without decay; a
         trained net carries that of its own frozen kernel. `None` with `gain_reason` where it is undefined.
     target_loss, target_loss_scratch : float
         `½‖u_Q − y_Q‖²`, or the cross-entropy, after fine-tuning; a penalty is not counted.

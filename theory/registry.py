@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from theory.entries import (
     average,
     bounds_chance,
+    bounds_metric,
     bounds_run,
     chains,
     cross_entropy,
@@ -46,6 +47,8 @@ ENTRIES: tuple[Entry, ...] = (
     *filters.ENTRIES,
     *stage.ENTRIES,
     *transfer.ENTRIES,
+    *similarity.ENTRIES,
+    *symmetries.ENTRIES,
     *pretraining.ENTRIES,
     *stage_theory.ENTRIES,
     *sphere.ENTRIES,
@@ -58,16 +61,14 @@ ENTRIES: tuple[Entry, ...] = (
     *generalisation.ENTRIES,
     *chains.ENTRIES,
     *average.ENTRIES,
-    *ruled_out.ENTRIES,
     *initialisation.ENTRIES,
     *random_start.ENTRIES,
     *drift.ENTRIES,
-    *similarity.ENTRIES,
-    *symmetries.ENTRIES,
+    *ruled_out.ENTRIES,
 )
 """Formulas, in the order they build on each other."""
 
-BOUNDS: tuple[Bound, ...] = (*bounds_run.BOUNDS, *bounds_chance.BOUNDS, *enclosures.BOUNDS)
+BOUNDS: tuple[Bound, ...] = (*bounds_metric.BOUNDS, *bounds_run.BOUNDS, *bounds_chance.BOUNDS, *enclosures.BOUNDS)
 """Inequalities, in the order they build on each other."""
 
 ALL: tuple[Entry | Bound, ...] = (*ENTRIES, *BOUNDS)

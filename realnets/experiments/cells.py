@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
-from functools import lru_cache
-from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
@@ -15,30 +12,6 @@ from tqdm import tqdm
 from sim.records import Cache
 
 Spec = TypeVar("Spec")
-
-# The code a cell's numbers depend on, beside what the cache's own key covers.
-COMPUTING = [
-    "batchnorm.py",
-    "data.py",
-    "kernel_regime.py",
-    "models.py",
-    "ntk.py",
-    "train.py",
-    "probes/displacement.py",
-    "experiments/fine_tuned.py",
-    "experiments/linearised.py",
-]
-
-
-@lru_cache(maxsize=1)
-def code_hash() -> str:
-    """SHA-256 over this package's computing source, and torch's version."""
-    digest = hashlib.sha256(torch.__version__.encode())
-    root = Path(__file__).resolve().parent.parent
-    for name in COMPUTING:
-        digest.update(name.encode())
-        digest.update((root / name).read_bytes())
-    return digest.hexdigest()
 
 
 def cells(
@@ -65,7 +38,8 @@ def cells(
     """
     with tqdm(total=sum(map(work, specs)), desc=label, unit=unit, disable=None, leave=False) as bar:
         for spec in specs:
-            key = cache.key({"cell": label, **asdict(spec), "device": device, "data": data, "code": code_hash()})  # type: ignore[call-overload]
+            about = {"cell": label, **asdict(spec), "device": device, "data": data, "torch": torch.__version__}  # type: ignore[call-overload]
+            key = cache.key(about, compute.__module__)
             done = bar.n
             result = cache.get(key)
             if result is None:

@@ -75,6 +75,7 @@ def run(config: Config, cache: Cache) -> dict[str, Any]:
     """Train the nets and return the record's results, claims among them; none takes long enough to be kept in the cache."""
     started = time.perf_counter()
     cells: list[dict[str, Any]] = []
+    curves: list[dict[str, Any]] = []
     claims: list[Claim] = []
     root = math.sqrt(config.width)
     # disable=None: the bar vanishes where there is no terminal.
@@ -82,17 +83,28 @@ def run(config: Config, cache: Cache) -> dict[str, Any]:
         for task in config.tasks:
             X, y = problem_of(task).target
             lr = 1 / GramSpectrum.of(relu_gram(X)).largest
-            predicted = [first_order_drift(X, y, lr, k, init_scale=config.init_scale, directions=config.directions) for k in config.steps]
+            steps = _shown(config.steps)
+            options: dict[str, Any] = {"init_scale": config.init_scale, "directions": config.directions}
+            along = {k: first_order_drift(X, y, lr, k, **options) for k in steps}
+            predicted = [along[k] for k in config.steps]
             drifts, shares = [], []
             for seed in range(config.seeds):
-                ratios, shift = _net(config, X, y, lr, seed)
-                drifts.append([r - 1 for r in ratios])
+                ratios, shift = _net(config, X, y, lr, steps, seed)
+                drifts.append({k: r - 1 for k, r in ratios.items()})
                 shares.append(_along(predicted[-1], shift * root))
                 bar.update(1)
             where = f"{task_label(task)}, {len(X)} inputs, width {config.width:,}"
-            for i, (k, theory) in enumerate(zip(config.steps, predicted, strict=True)):
+            curves.append(
+                {
+                    "task": task_label(task),
+                    "steps": steps,
+                    "predicted": [along[k].displacement / root for k in steps],
+                    "measured": [asdict(estimate([d[k] for d in drifts])) for k in steps],
+                }
+            )
+            for k, theory in zip(config.steps, predicted, strict=True):
                 expected, at = theory.displacement / root, f"{k} steps"
-                measured = _with_error([d[i] for d in drifts], theory.displacement_error / root)
+                measured = _with_error([d[k] for d in drifts], theory.displacement_error / root)
                 claims.append(sign_claim("displacement over the frozen kernel's, less 1: its sign", where, at, measured, expected))
                 claims.append(z_claim("displacement over the frozen kernel's, less 1", where, at, measured, expected))
                 cells.append({"task": task_label(task), "steps": k, "predicted": expected, "measured": asdict(measured)})
@@ -100,7 +112,12 @@ def run(config: Config, cache: Cache) -> dict[str, Any]:
             last = predicted[-1]
             error = float(np.linalg.norm(last.residual * last.residual_error) / (last.residual @ last.residual))
             claims.append(z_claim(words, where, f"{config.steps[-1]} steps", _with_error(shares, error), 1.0))
-    return {"cells": cells, "claims": [c.to_dict() for c in claims], "seconds": time.perf_counter() - started}
+    return {"cells": cells, "curves": curves, "claims": [c.to_dict() for c in claims], "seconds": time.perf_counter() - started}
+
+
+def _shown(steps: tuple[int, ...]) -> list[int]:
+    """All the numbers of steps to record: the claimed ones, and some spread evenly on a logarithmic axis."""
+    return sorted({*steps, *(round(steps[-1] ** (i / 8)) for i in range(9))})
 
 
 def _with_error(values: list[float], error: float) -> Estimate:
@@ -113,7 +130,7 @@ def _along(theory: FirstOrderDrift, shift: np.ndarray) -> float:
     return float(shift @ theory.residual / (theory.residual @ theory.residual))
 
 
-def _net(config: Config, X: np.ndarray, y: np.ndarray, lr: float, seed: int) -> tuple[list[float], np.ndarray]:
+def _net(config: Config, X: np.ndarray, y: np.ndarray, lr: float, steps: list[int], seed: int) -> tuple[dict[int, float], np.ndarray]:
     """Displacement of one trained net over its own frozen kernel's at every number of steps, and the residual's shift at the last."""
     W, a = initial_net(config.width, X.shape[1], 1, init_scale=config.init_scale, seed=seed)
     active = (W @ X.T > 0).astype(np.float64)
@@ -121,7 +138,7 @@ def _net(config: Config, X: np.ndarray, y: np.ndarray, lr: float, seed: int) -> 
     dtype = np.dtype(config.dtype)
     with workers() as map_in_order:
         net = BlockedNet(W.astype(dtype), a.astype(dtype), map_in_order)
-        trained = net.descend(X.astype(dtype), y[:, None].astype(dtype), lr=lr, steps=config.steps[-1], record=config.steps)
+        trained = net.descend(X.astype(dtype), y[:, None].astype(dtype), lr=lr, steps=steps[-1], record=steps)
     moved = dict(zip(trained.steps, trained.displacement, strict=True))
-    ratios = [moved[k] / stages.displacement(frozen, y, lr, k) for k in config.steps]
-    return ratios, y - trained.outputs[:, 0] - stages.residual(frozen, y, lr, config.steps[-1])
+    ratios = {k: moved[k] / stages.displacement(frozen, y, lr, k) for k in steps}
+    return ratios, y - trained.outputs[:, 0] - stages.residual(frozen, y, lr, steps[-1])

@@ -10,12 +10,10 @@ balance on what is trained on) and by a fluctuation `∝ m^{-3/4}`: equally flat
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -95,6 +93,7 @@ def run(config: Config, cache: Cache) -> dict[str, Any]:
     cells: list[dict[str, Any]] = []
     fits: list[dict[str, Any]] = []
     claims: list[Claim] = []
+    flatness: list[dict[str, Any]] = []
     theory: list[dict[str, Any]] = []
     seconds = 0.0
     for task in config.tasks:
@@ -116,9 +115,10 @@ def run(config: Config, cache: Cache) -> dict[str, Any]:
         claims += _widest(task, label, config, by_width[-1])
         for width, here in zip(config.widths, by_width, strict=True):
             apart = estimate([net["largest"][0] - net["largest"][1] for net in here])
-            cells.append({"task": label, "quantity": "largest", "width": width, "size": asdict(apart)})
+            flatness.append({"task": label, "width": width, "apart": asdict(apart)})
         theory.append({"task": label, "width_times_energy": _predicted(task, config.steps), "old_head": _old_head(task, config.steps)})
-    return {"cells": cells, "fits": fits, "theory": theory, "claims": [c.to_dict() for c in claims], "seconds": seconds}
+    shown = {"cells": cells, "fits": fits, "flatness": flatness, "theory": theory}
+    return {**shown, "claims": [c.to_dict() for c in claims], "seconds": seconds}
 
 
 def _widest(task: Task, label: str, config: Config, nets: Sequence[dict[str, Any]]) -> Iterator[Claim]:
@@ -164,13 +164,11 @@ def _sizes(nets: Sequence[dict[str, Any]]) -> dict[str, Estimate]:
 def _nets(task: Task, config: Config, cache: Cache, label: str) -> Iterator[dict[str, Any]]:
     """The nets of all widths, widths outermost, from the cache or computed now and kept; with a progress bar on a terminal."""
     specs = [(width, seed) for width in config.widths for seed in range(config.seeds)]
-    # What a net's numbers depend on beside the code that every experiment shares.
-    code = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()
-    about = {"experiment": NAME, "code": code, "data": problem_of(task).content_hash, "steps": config.steps, "dtype": config.dtype}
+    about = {"experiment": NAME, "data": problem_of(task).content_hash, "steps": config.steps, "dtype": config.dtype}
     # disable=None: the bar vanishes where there is no terminal.
     with workers() as run_map:
         for width, seed in tqdm(specs, desc=label, unit="net", disable=None, leave=False):
-            key = cache.key({**about, "task": asdict(task), "width": width, "seed": seed})
+            key = cache.key({**about, "task": asdict(task), "width": width, "seed": seed}, __name__)
             result = cache.get(key)
             if result is None:
                 result = _train(task, width, seed, config, run_map)

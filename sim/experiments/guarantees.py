@@ -144,7 +144,7 @@ def _shape(config: Config) -> dict[str, Any]:
 
 
 def _cached(cache: Cache, settings: dict[str, Any], compute: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    key = cache.key(settings)
+    key = cache.key(settings, __name__)
     stored = cache.get(key)
     if stored is None:
         started = perf_counter()

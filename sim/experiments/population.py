@@ -12,8 +12,6 @@ The sizes of one seed are nested samples; the numbers of steps of one draw are n
 
 from __future__ import annotations
 
-import hashlib
-import inspect
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -22,9 +20,6 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-import sim.finite_samples
-import theory.numeric.population
-import theory.numeric.sphere
 from sim.estimate import estimate, fit_exponent
 from sim.experiments.claims import Claim, exponent_claim, frequency_claim, sign_claim, z_claim
 from sim.finite_samples import SphereSource, draw, learn
@@ -179,7 +174,7 @@ def _draws(config: Config, task: SphereSource, cache: Cache) -> Iterator[dict[st
     _, blocks = _blocks(task)
     for seed in tqdm(range(config.seeds), desc=f"{NAME}: {task.label}", unit="draw", disable=None, leave=False):
         settings = {"sizes": config.sizes, "steps": config.steps, "rate": config.rate, "seed": seed, **asdict(task)}
-        key = cache.key({"experiment": NAME, "code": _code(), **settings})
+        key = cache.key({"experiment": NAME, **settings}, __name__)
         result = cache.get(key)
         if result is None:
             started = time.perf_counter()
@@ -187,9 +182,3 @@ def _draws(config: Config, task: SphereSource, cache: Cache) -> Iterator[dict[st
             result = {"sizes": sizes, "seconds": time.perf_counter() - started}
             cache.put(key, result)
         yield result
-
-
-def _code() -> str:
-    """Hash of the source that a draw depends on beside what all replicates do."""
-    modules = (sim.finite_samples, theory.numeric.population, theory.numeric.sphere)
-    return hashlib.sha256("".join(inspect.getsource(module) for module in modules).encode()).hexdigest()

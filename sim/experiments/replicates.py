@@ -47,7 +47,7 @@ def predictions(task: Task, source_steps: tuple[int, ...], target_steps: int) ->
 
 def replicates(specs: Sequence[NetSpec], cache: Cache, label: str) -> Iterator[dict[str, Any]]:
     """The result of each spec, in order, from the cache or computed now and kept; with a progress bar on a terminal."""
-    keys = [cache.key({**asdict(s), "data": problem_of(s.task).content_hash}) for s in specs]
+    keys = [cache.key({**asdict(s), "data": problem_of(s.task).content_hash}, __name__) for s in specs]
     # disable=None: the bar vanishes where there is no terminal.
     with tqdm(total=sum(s.steps for s in specs), desc=label, unit="step", disable=None, leave=False) as bar:
         for spec, key in zip(specs, keys, strict=True):

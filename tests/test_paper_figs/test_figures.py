@@ -5,7 +5,18 @@ import csv
 import pytest
 from matplotlib import pyplot as plt
 
-from paper_figs import figures, generalisation, ladder, width_law
+from paper_figs import (
+    drift_size,
+    figures,
+    fresh_head,
+    generalisation,
+    guarantees,
+    initialisation,
+    ladder,
+    orthogonal_drift,
+    population,
+    width_law,
+)
 from paper_figs.figures import draw_figures, find_record
 from sim.experiments import names, run_experiment
 from sim.records import Cache
@@ -45,6 +56,22 @@ def drawn(module, record, folder, monkeypatch):
     files = module.draw(record, folder)
     (figure,) = kept
     return figure, files
+
+
+def table(files):
+    """The rows of the plotted-numbers file."""
+    with files[2].open() as file:
+        return list(csv.DictReader(file))
+
+
+def means(container):
+    """What an errorbar plots."""
+    return list(container.lines[0].get_ydata())
+
+
+def black(axes, style="-"):
+    """The theory's lines."""
+    return [line for line in axes.lines if line.get_color() in ("#000000", "black") and line.get_linestyle() == style]
 
 
 def test_the_ladder_plots_every_cell(records, tmp_path, monkeypatch):
@@ -99,6 +126,125 @@ def test_generalisation_plots_every_share_and_shades_what_says_nothing(records, 
     with files[2].open() as file:
         parts = [row["part"] for row in csv.DictReader(file)]
     assert {part: parts.count(part) for part in ("pairs", "digits", "sizes")} == {p: len(results[p]) for p in ("pairs", "digits", "sizes")}
+    plt.close("all")
+
+
+def test_initialisation_plots_both_curves_and_every_mean(records, tmp_path, monkeypatch):
+    record, _ = find_record("initialisation", records)
+    figure, files = drawn(initialisation, record, tmp_path, monkeypatch)
+    distances, starts, ratios = figure.axes
+    fits, claims = record["results"]["fits"], [c for c in record["claims"] if c["statistic"] == "z"]
+    for fit, line, points in zip(fits, black(distances), distances.containers, strict=True):
+        assert [y**2 for y in line.get_ydata()] == pytest.approx(fit["expected_squares"], rel=1e-12)
+        assert [y**2 for y in means(points)] == pytest.approx([s["mean"] for s in fit["squares"]], rel=1e-12)
+    for number, start in enumerate(record["results"]["starts"]):
+        assert list(black(starts)[number].get_ydata()) == start["curve"]["energy"]
+        energy, deviation = starts.containers[2 * number : 2 * number + 2]
+        assert means(energy) == [c["energy"]["mean"] for c in start["cells"]]
+        assert [y**2 for y in means(deviation)] == pytest.approx([c["variance"]["mean"] for c in start["cells"]], rel=1e-12)
+        (own,) = (c for c in start["cells"] if c["scale"] == record["config"]["init_scale"])
+        (claim,) = (
+            c for c in claims if c["claim"] == "mean over random starts: gradient energy ‖r̃‖²" and c["where"].startswith(start["task"])
+        )
+        assert own["energy"]["mean"] == pytest.approx(claim["measured"], rel=1e-12)
+    assert len(ratios.containers) == len(claims)
+    plotted = sorted(float(c.lines[0].get_xdata()[0]) for c in ratios.containers)
+    assert plotted == pytest.approx(sorted(c["measured"] / c["predicted"] if c["predicted"] else 1 + c["measured"] for c in claims))
+    assert sorted({row["part"] for row in table(files)}) == sorted({"distance", "energy", "variance", *(c["claim"] for c in claims)})
+    plt.close("all")
+
+
+def test_drift_on_orthogonal_inputs_is_drawn_against_its_exact_size(records, tmp_path, monkeypatch):
+    record, _ = find_record("orthogonal_drift", records)
+    figure, files = drawn(orthogonal_drift, record, tmp_path, monkeypatch)
+    left, right = figure.axes
+    for rate, exact, leading, points, ratio in zip(
+        record["config"]["rates"], black(left), black(left, "--"), left.containers, right.containers, strict=True
+    ):
+        cells = [c for c in record["results"]["cells"] if c["rate"] == rate]
+        assert list(exact.get_ydata()) == [c["exact"] for c in cells]
+        assert list(leading.get_ydata()) == [c["leading"] for c in cells]
+        assert means(points) == [c["drift"]["mean"] for c in cells]
+        assert means(ratio) == [c["drift"]["mean"] / c["exact"] for c in cells]
+    assert len(table(files)) == len(record["results"]["cells"])
+    plt.close("all")
+
+
+def test_the_size_of_the_drift_is_drawn_with_its_prediction(records, tmp_path, monkeypatch):
+    record, _ = find_record("drift_size", records)
+    figure, files = drawn(drift_size, record, tmp_path, monkeypatch)
+    *panels, ratios = figure.axes
+    for panel, curve in zip(panels, record["results"]["curves"], strict=True):
+        (theory,) = black(panel)
+        assert list(theory.get_ydata()) == [100 * p for p in curve["predicted"]]
+        assert means(panel.containers[0]) == [100 * m["mean"] for m in curve["measured"]]
+        for cell in (c for c in record["results"]["cells"] if c["task"] == curve["task"]):
+            at = curve["steps"].index(cell["steps"])
+            assert (curve["predicted"][at], curve["measured"][at]["mean"]) == (cell["predicted"], cell["measured"]["mean"])
+    claims = [c for c in record["claims"] if c["statistic"] == "z"]
+    assert [float(c.lines[0].get_xdata()[0]) for c in ratios.containers] == [c["measured"] / c["predicted"] for c in claims]
+    assert len(table(files)) == sum(len(c["steps"]) for c in record["results"]["curves"]) + len(claims)
+    plt.close("all")
+
+
+def test_a_fresh_head_is_drawn_against_the_size_that_theory_gives(records, tmp_path, monkeypatch):
+    record, _ = find_record("fresh_head", records)
+    figure, files = drawn(fresh_head, record, tmp_path, monkeypatch)
+    head, kernel, flatness = figure.axes[:3]
+    (theory,) = record["results"]["theory"]
+    widths = record["config"]["widths"]
+    (line,) = black(head)
+    assert list(line.get_xdata()) == [widths[0], widths[-1]]
+    assert [y**2 * m for m, y in zip(*line.get_data(), strict=True)] == pytest.approx([theory["width_times_energy"]] * 2, rel=1e-12)
+    assert list(black(head, "--")[0].get_ydata()) == [theory["old_head"]] * 2
+    sizes = {
+        q: [c["size"]["mean"] for c in record["results"]["cells"] if c["quantity"] == q] for q in (*fresh_head._HEAD, *fresh_head._KERNEL)
+    }
+    assert [float(means(c)[0]) for c in head.containers] == [m for q in fresh_head._HEAD for m in sizes[q]]
+    assert [float(means(c)[0]) for c in kernel.containers] == [m for q in fresh_head._KERNEL for m in sizes[q] if m]
+    apart = record["results"]["flatness"]
+    assert means(flatness.containers[0]) == [100 * f["apart"]["mean"] for f in apart]
+    (claim,) = (c for c in record["claims"] if c["claim"].startswith("largest Hessian eigenvalue"))
+    assert apart[-1]["apart"]["mean"] == claim["measured"]
+    assert len(table(files)) == len(record["results"]["cells"]) + len(apart)
+    plt.close("all")
+
+
+def test_bounds_and_nets_are_drawn_as_shares_of_the_prediction(records, tmp_path, monkeypatch):
+    record, _ = find_record("guarantees", records)
+    figure, files = drawn(guarantees, record, tmp_path, monkeypatch)
+    results = record["results"]
+    predicted, cells = results["predicted"]["displacement"], results["cells"]
+    left, right = figure.axes
+    norm = [100 * c["measured"]["norm"]["bands"]["displacement"]["mean"] / predicted for c in cells]
+    assert list(left.lines[1].get_ydata()) == norm
+    assert list(left.lines[0].get_xdata()) == [c["width"] for c in cells if c["guaranteed"]]
+    assert means(left.containers[0]) == [100 * c["values"]["apart"]["mean"] / predicted for c in cells]
+    factors = {s["what"]: s["bound"] / s["measured"] for s in results["slack"]}
+    assert sorted(bar.get_width() + 1 for bar in right.patches) == pytest.approx(sorted(factors.values()), rel=1e-12)
+    whole = cells[-1]["guaranteed"]["bands"]["displacement"] / cells[-1]["values"]["apart"]["mean"]
+    assert f"together × {whole:.3g}" in right.texts[0].get_text()
+    assert {row["series"] for row in table(files)} == {"guaranteed", "norm", "residual", "apart", *factors}
+    plt.close("all")
+
+
+def test_population_plots_every_size_its_bias_and_its_eigenvalues(records, tmp_path, monkeypatch):
+    record, _ = find_record("population", records)
+    figure, files = drawn(population, record, tmp_path, monkeypatch)
+    results = record["results"]
+    columns = len(results["floors"])
+    errors, bias, eigenvalues = (figure.axes[row * columns] for row in range(3))
+    task, sizes, steps = results["floors"][0]["task"], record["config"]["sizes"], record["config"]["steps"]
+    cells = {(c["n"], c["steps"]): c for c in results["cells"] if c["task"] == task}
+    assert list(black(errors)[0].get_ydata()) == [cells[sizes[0], k]["predicted"] for k in steps]
+    assert [means(c) for c in errors.containers] == [[cells[n, k]["error"]["mean"] for k in steps] for n in sizes]
+    expected = [[cells[n, k]["error"]["mean"] - cells[n, k]["predicted"] for n in sizes] for k in steps]
+    assert [means(c) for c in bias.containers] == expected
+    found = [[m["mean"] / e["predicted"] for m in e["measured"]] for e in results["eigenvalues"] if e["task"] == task]
+    assert [means(c) for c in eigenvalues.containers] == found
+    shown = [[t.get_text() for t in axes.texts if "floor" in t.get_text()] for axes in figure.axes[:columns]]
+    assert [len(words) for words in shown] == [1, 2, 0]
+    assert len(table(files)) == len(results["cells"]) + len(results["eigenvalues"]) * len(sizes)
     plt.close("all")
 
 

@@ -11,7 +11,6 @@ import pytest
 
 import sim.experiments
 from realnets.experiments import PROFILES, experiment, fine_tuned, kernel_prediction, names, run_experiment, sample_size
-from realnets.experiments.cells import COMPUTING
 from realnets.experiments.linearised import Arm
 from sim.records import Cache, read_record
 from theory.errors import InvalidInput
@@ -179,23 +178,3 @@ def test_a_random_start_cannot_have_frozen_statistics():
 def test_torch_stays_unloaded_until_it_is_needed():
     code = "import sys, ptoq, realnets; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
-
-
-def test_cells_depend_on_all_the_code_they_run():
-    """The list of hashed files is what the two computing modules import of this package, directly or not."""
-    code = """
-import sys
-import realnets.experiments.fine_tuned, realnets.experiments.linearised
-print(*(m for m in sys.modules if m.startswith("realnets.")))
-"""
-    loaded = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.split()
-    files = {m.removeprefix("realnets.").replace(".", "/") + ".py" for m in loaded}
-    only_names = {
-        "experiments.py",
-        "experiments/registry.py",
-        "experiments/cells.py",
-        "experiments/sample_size.py",
-        "experiments/kernel_prediction.py",
-    }
-    only_stores = {"files.py", "probes.py"}
-    assert files - only_names - only_stores == set(COMPUTING)

@@ -1,12 +1,15 @@
 """Records and the cache: whole or not at all, damage seen, and everything a number depends on in its key."""
 
-import ast
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from sim.records import COMPUTING, SCHEMA, Cache, provenance, read_record, write_json
+from sim import code
+from sim.code import STORING, computing
+from sim.records import SCHEMA, Cache, provenance, read_record, write_json
 from theory.errors import InvalidInput
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -43,7 +46,7 @@ def test_a_record_that_is_not_one_is_refused(tmp_path, content, message):
 
 def test_the_cache_returns_what_was_put_and_nothing_damaged(tmp_path, caplog):
     cache = Cache(tmp_path)
-    key = cache.key({"width": 4})
+    key = cache.key({"width": 4}, "sim.training")
     assert cache.get(key) is None
     cache.put(key, {"x": 0.1})
     assert cache.get(key) == {"x": 0.1}
@@ -58,11 +61,11 @@ def test_the_cache_returns_what_was_put_and_nothing_damaged(tmp_path, caplog):
 
 def test_keys_depend_on_settings_and_code(tmp_path, monkeypatch):
     cache = Cache(tmp_path)
-    key = cache.key({"width": 4, "seed": 0})
-    assert key == cache.key({"seed": 0, "width": 4})
-    assert key != cache.key({"width": 4, "seed": 1})
-    monkeypatch.setattr("sim.records.code_hash", lambda: "other code")
-    assert key != cache.key({"width": 4, "seed": 0})
+    key = cache.key({"width": 4, "seed": 0}, "sim.training")
+    assert key == cache.key({"seed": 0, "width": 4}, "sim.training")
+    assert key != cache.key({"width": 4, "seed": 1}, "sim.training")
+    monkeypatch.setattr("sim.records.code_hash", lambda name: "other code")
+    assert key != cache.key({"width": 4, "seed": 0}, "sim.training")
 
 
 def test_the_cache_folder_can_be_set(tmp_path, monkeypatch):
@@ -70,31 +73,52 @@ def test_the_cache_folder_can_be_set(tmp_path, monkeypatch):
     assert Cache().folder == tmp_path / "here"
 
 
-def imports_of(path: Path) -> set[str]:
-    """First-party source files that the module in `path` imports at any depth of its own text."""
-    found = set()
-    for node in ast.walk(ast.parse(path.read_text())):
-        names = []
-        if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-        for name in names:
-            for candidate in (ROOT / f"{name.replace('.', '/')}.py", ROOT / name.replace(".", "/") / "__init__.py"):
-                if name.split(".")[0] in ("theory", "sim") and candidate.exists():
-                    found.add(candidate.relative_to(ROOT).as_posix())
-    return found
+@pytest.mark.parametrize("name", ["sim.training", "sim.tasks"])
+def test_the_code_of_a_module_is_all_that_python_loads_for_it(name):
+    """A module left out would let numbers of old code pass for new ones."""
+    script = f"""
+import sys, {name}
+print(*(m.__file__ for n, m in list(sys.modules.items()) if n.split(".")[0] in ("theory", "sim")))
+"""
+    loaded = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True, cwd=ROOT).stdout.split()
+    files = {Path(f).resolve().relative_to(ROOT).as_posix() for f in loaded}
+    # Imports inside functions come on top of what is loaded at once; what a package around it loads does not count.
+    around = set(computing("theory")) | set(computing("sim"))
+    assert files - set(STORING) - around <= set(computing(name))
+    assert len(computing(name)) > 5
 
 
-def test_the_list_of_computing_code_is_what_a_replicate_imports():
-    """A module left out of the list would let numbers of old code pass for new ones."""
-    todo, seen = {"sim/experiments/replicates.py"}, set()
-    while todo:
-        name = todo.pop()
-        seen.add(name)
-        todo |= imports_of(ROOT / name) - seen
-    packages = {f"{p.as_posix()}/__init__.py" for name in seen for p in Path(name).parents if p.as_posix() not in (".", "sim/experiments")}
-    assert (seen | packages) - {"sim/records.py", "theory/files.py"} == set(COMPUTING)
+def test_an_experiment_does_not_depend_on_the_others():
+    found = computing("sim.experiments.width_law")
+    assert {"sim/experiments/width_law.py", "sim/experiments/replicates.py", "sim/experiments/claims.py", "theory/predict.py"} <= set(found)
+    assert not {"sim/experiments/ladder.py", "sim/experiments/registry.py", "sim/records.py"} & set(found)
+
+
+def test_a_network_depends_on_its_own_package_and_on_the_theory():
+    found = computing("realnets.experiments.linearised")
+    assert {"realnets/ntk.py", "realnets/models.py", "theory/numeric/stages.py"} <= set(found)
+    assert "realnets/commands.py" not in found
+
+
+def test_imports_inside_functions_count():
+    assert "theory/strategies.py" in computing("theory.inequality")
+
+
+def test_a_change_of_the_code_changes_the_hash(tmp_path, monkeypatch):
+    for path in computing("theory.numeric.stages"):
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_bytes((ROOT / path).read_bytes())
+    monkeypatch.setattr(code, "_ROOT", tmp_path)
+    hashes = []
+    for extra in ("", "# changed\n"):
+        with (tmp_path / "theory/numeric/spectrum.py").open("a") as file:
+            file.write(extra)
+        for function in (code.code_hash, code.computing, code._imports):
+            function.cache_clear()
+        hashes.append(code.code_hash("theory.numeric.stages"))
+    for function in (code.code_hash, code.computing, code._imports):
+        function.cache_clear()
+    assert hashes[0] != hashes[1]
 
 
 def test_provenance_says_what_ran_where():

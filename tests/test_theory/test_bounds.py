@@ -15,7 +15,7 @@ from scipy.stats import binom
 
 from tests.helpers import assert_exact
 from theory import InvalidInput
-from theory.bounds import chance, initial_kernel, perturbed, transfer
+from theory.bounds import chance, initial_kernel, metric, perturbed, transfer
 from theory.bounds.generalisation import generalisation_bound, net_complexity
 from theory.bounds.guarantee import guarantee, least_width
 from theory.bounds.transfer import Band, KernelErrors, error_bounds
@@ -75,6 +75,7 @@ def guarantee_without_flips(problem, schedule, **options):
 
 
 FAULTS = {
+    "gain_from_energies": lambda ratio, condition: metric.gain_range(ratio, condition**0.9),
     "residual_deviation": smaller(perturbed.residual_deviation, 0.9),
     "perturbed_stage": stage_without_start,
     "a_posteriori": errors_of_the_source_only,
@@ -89,8 +90,9 @@ FAULTS = {
     "least_eigenvalue_width": lambda smallest, norm, points, share, delta: points,
     "flipped_share": lambda radius, scale, *rest: initial_kernel.flip_probability(radius, scale),
     "guarantee": guarantee_without_flips,
-    "energy_enclosure": lambda inverse, b: 2 * inner(b, inverse.approximate * b)
-    - inner(inverse.approximate * b, inverse.matrix * (inverse.approximate * b)),
+    "energy_enclosure": lambda inverse, b: (
+        2 * inner(b, inverse.approximate * b) - inner(inverse.approximate * b, inverse.matrix * (inverse.approximate * b))
+    ),
     "solution_enclosure": lambda inverse, b: inverse.approximate * b,
     "inverse_enclosure": lambda A: Inverse.of(A.mid()),
     "largest_eigenvalue_enclosure": lambda M: arb(float(np.linalg.eigvalsh(to_floats(M))[-1])),
@@ -115,6 +117,12 @@ def test_a_case_that_cannot_be_evaluated_is_a_failure_by_name():
     bound = get("kernel_change")
     result = check_bound(replace(bound, twin=functools.wraps(bound.twin)(broken)))
     assert "ZeroDivisionError" in str(result.failures[0])
+
+
+def test_a_bound_of_which_no_case_can_be_compared_is_not_passed():
+    bound = get("least_eigenvalue_width")
+    result = check_bound(replace(bound, pairs=functools.wraps(bound.pairs)(lambda *_: [])))
+    assert "none of 60 cases" in str(result.failures[0])
 
 
 def test_frequencies_are_refuted_only_when_chance_cannot_explain_them():
@@ -153,6 +161,17 @@ def test_delta_outside_its_range_is_refused(delta):
     problem = problems.problem(Random(0))
     with pytest.raises(InvalidInput, match="delta is"):
         guarantee(problem, width=1000, delta=delta)
+
+
+@pytest.mark.parametrize("trials", [0, -1, 1.5])
+def test_tails_need_a_number_of_trials(trials):
+    for call in (
+        lambda: chance.most_successes(0.1, trials, 0.1),
+        lambda: chance.bernstein_deviation(1.0, 1.0, 2, trials, 0.1),
+        lambda: chance.deviation_of_mean(1.0, 1.0, trials, 0.1),
+    ):
+        with pytest.raises(InvalidInput, match="independent trials"):
+            call()
 
 
 def test_hoeffding_and_bernstein_are_wider():
@@ -219,6 +238,53 @@ def test_errors_must_be_numbers_from_zero(name, value):
         perturbed.perturbed_stage(spectrum, y, 0.1 / spectrum.largest, 3, **{"kernel_error": 0.0, name: value})
 
 
+@pytest.mark.parametrize(("name", "value"), [("steps", -1), ("steps", 2.5), ("lr", -1.0), ("lr", math.inf)])
+def test_steps_and_their_size_must_be_possible(name, value):
+    spectrum, y = _spectrum()
+    options = {"lr": 0.1 / spectrum.largest, "steps": 3, name: value}
+    with pytest.raises(InvalidInput, match=f"{name} is {value}"):
+        perturbed.perturbed_stage(spectrum, y, options["lr"], options["steps"], kernel_error=0.1)
+
+
+@pytest.mark.parametrize("steps", [3, 5000, 10**6])
+@pytest.mark.parametrize("kernel_error", [5.0, math.inf])
+@pytest.mark.parametrize("lr", [1.0, 2.0])
+def test_where_there_is_nothing_to_learn_nothing_moves(steps, kernel_error, lr):
+    """At any error, growth beyond floats included; at lr = 2 a step learns all of it."""
+    spectrum = GramSpectrum(np.array([0.5, 0.5]), np.eye(2), 0.0)
+    stage = perturbed.perturbed_stage(spectrum, np.zeros(2), lr, steps, kernel_error=kernel_error)
+    assert (stage.residual, stage.path, stage.coefficients, stage.longest) == (0, 0, 0, 0)
+
+
+def test_fast_decay_with_a_large_error_is_no_growth():
+    """`(c + ηε)/c` to the power `k` overflows here, `c + ηε < 1` does not."""
+    spectrum = GramSpectrum(np.array([1.0]), np.eye(1), 0.0)
+    stage = perturbed.perturbed_stage(spectrum, np.ones(1), 0.999, 5000, kernel_error=0.9)
+    assert stage.residual < 1e-200
+    assert stage.path == pytest.approx(0.999 / (0.999 - 0.999 * 0.9), rel=1e-12)
+    assert perturbed.residual_deviation(0.5, 1.0, 0.5, 0.0, 1.0, 5000) == 1
+
+
+@pytest.mark.parametrize("eigenvalue", [1e-3, 1e-9, 1e-13])
+@pytest.mark.parametrize("error", [0.5, 1e-9])
+def test_slow_modes_keep_their_digits(eigenvalue, error):
+    """One mode alone reaches the envelope: against its sums at 60 digits, after as many steps as the mode needs."""
+    spectrum = GramSpectrum(np.array([eigenvalue, 1.0]), np.eye(2), 0.0)
+    steps = int(3 / eigenvalue)
+    stage = perturbed.perturbed_stage(spectrum, np.array([1.0, 0.0]), 1.0, steps, kernel_error=error * eigenvalue)
+    with mp.workdps(60):
+        c = 1 - mp.mpf(eigenvalue)
+        x = c + mp.mpf(error * eigenvalue)
+        residual, path = x**steps - c**steps, (x**steps - 1) / (x - 1)
+        assert_exact(stage.residual, float(residual), ulps=4096)
+        assert_exact(stage.path, float(path), ulps=4096)
+        shift = path - (c**steps - 1) / (c - 1)
+        left = residual + error * eigenvalue * path
+        least = mp.sqrt(min(shift**2, shift * left, left**2 / eigenvalue))
+    # Sums of blocks exceed it by a share at most, and fall below by no more than rounding.
+    assert float(least) * (1 - 1e-12) <= stage.coefficients <= 1.1 * float(least)
+
+
 # A posteriori ----------------------------------------------------------------------------------------------------------------
 
 
@@ -250,6 +316,31 @@ def test_what_is_not_known_promises_nothing():
     bounds = error_bounds(problem, Schedule(source_steps=5, target_steps=9), errors)
     assert bounds.source_outputs == math.inf and bounds.test_outputs == math.inf
     assert math.isfinite(bounds.displacement.high)
+
+
+def test_growth_beyond_floats_is_infinite_and_never_nan():
+    axes = np.eye(4)
+    apart = TransferProblem(source=(axes[:2], np.ones(2)), target=(axes[2:], np.ones(2)))
+    shared = TransferProblem(source=(axes[:2], np.ones(2)), target=(axes[1:3], np.ones(2)))
+    none = KernelErrors(source=1.5, target=0.1, target_source=0.0, source_target=0.0, source_moments=0.1, target_moments=0.1)
+    for problem, schedule, errors in (
+        (apart, Schedule(source_steps=4000, target_steps=4000), 1.5),
+        (shared, Schedule(source_steps=4000, target_steps=10), none),
+        # A residual whose square overflows.
+        (shared, Schedule(source_steps=10, target_steps=2400), 0.6),
+    ):
+        bounds = error_bounds(problem, schedule, errors)
+        assert bounds.target_loss.high == math.inf and bounds.target_loss.low == 0
+        for value in vars(bounds).values():
+            assert not any(map(math.isnan, vars(value).values() if isinstance(value, Band) else [value]))
+
+
+def test_any_real_number_is_an_error():
+    problem = problems.problem(Random(3))
+    schedule = Schedule(source_steps=2, target_steps=2)
+    assert error_bounds(problem, schedule, np.float32(0.25)) == error_bounds(problem, schedule, 0.25)
+    with pytest.raises(InvalidInput, match="bool"):
+        error_bounds(problem, schedule, True)
 
 
 def test_nothing_to_learn_has_no_gain():
@@ -334,8 +425,9 @@ def test_what_cannot_be_guaranteed_is_refused():
         guarantee(problem, width=1001)
     with pytest.raises(InvalidInput, match="init_scale"):
         guarantee(problem, width=1000, init_scale=0)
-    with pytest.raises(InvalidInput, match="wanted"):
-        least_width(problem, wanted=-1.0)
+    for wanted in (-1.0, "half", True, math.nan):
+        with pytest.raises(InvalidInput, match="wanted"):
+            least_width(problem, wanted=wanted)
     vectors = TransferProblem(source=(X_P, np.stack([y_P, y_P], 1)), target=(problem.target[0], np.stack([problem.target[1]] * 2, 1)))
     with pytest.raises(InvalidInput, match="2 columns"):
         guarantee(vectors, width=1000)
@@ -388,7 +480,7 @@ def test_bands_contain_by_their_ends():
 
 
 def test_explicit_constants_beat_the_power_law_by_far():
-    """On 300 unit inputs of dimension 20: from `n⁶/(λ⁴δ³)` to what the chain with its constants needs."""
+    """On 30 + 30 unit inputs of dimension 20: from `n⁶/(λ⁴δ³)` to what the chain with its constants needs."""
     rng = np.random.default_rng(0)
     X = rng.standard_normal((60, 20))
     X /= np.linalg.norm(X, axis=1, keepdims=True)

@@ -7,7 +7,7 @@ import math
 import mpmath as mp
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 
 from tests.helpers import assert_dtype_close, assert_exact, assert_z
@@ -207,7 +207,14 @@ nets = st.builds(
 @given(rows(), nets)
 @settings(max_examples=150)
 def test_symmetric_and_positive_semi_definite(X, net):
-    for H in (net.gram(X), net.dual(X), net.derivative_dual(X)):
+    try:
+        matrices = net.gram(X), net.dual(X), net.derivative_dual(X)
+    except InvalidInput as error:
+        # Three layers of x⁴ are of degree 64.
+        if "overflow" not in str(error):
+            raise
+        reject()
+    for H in matrices:
         assert np.array_equal(H, H.T)
         values = np.linalg.eigvalsh(H)
         assert_dtype_close(np.minimum(values, 0), np.zeros_like(values), 2**-16, scale=max(values[-1], 0.0))
@@ -429,7 +436,7 @@ def test_a_step_has_no_tangent_kernel():
         (lambda: kernel("monomial", power=0), r"power is 0; a whole number from 1 to 20 is allowed"),
         (lambda: kernel("monomial", power=2.0), r"power is 2.0"),
         (lambda: kernel("leaky_relu", slope=math.inf), r"slope is inf; a finite number is allowed"),
-        (lambda: kernel("relu", init_scale=0.0), r"init_scale is 0.0; a number above 0 is allowed"),
+        (lambda: kernel("relu", init_scale=0.0), r"init_scale is 0.0; a finite number above 0 is allowed"),
         (lambda: kernel("relu", init_scale=math.nan), r"init_scale is nan"),
         (lambda: deep(kernel("relu"), 0), r"depth is 0; a whole number"),
         (lambda: deep(kernel("relu"), 2, weight_variance=-1.0), r"weight_variance is -1.0"),

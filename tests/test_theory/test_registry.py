@@ -47,7 +47,7 @@ from theory.numeric import (
     vector_labels,
 )
 from theory.numeric.kernels import named, quadrature
-from theory.registry import BOUNDS, ENTRIES, evidence_complaints, get, names, select
+from theory.registry import ALL, BOUNDS, ENTRIES, evidence_complaints, get, names, select
 from theory.symbolic.algebra import verify
 
 
@@ -111,8 +111,8 @@ def test_every_symbolic_module_is_used_and_none_imports_numpy():
 
 
 def test_entries_are_complete():
-    assert len(names()) == len(ENTRIES)
-    for entry in ENTRIES:
+    assert len(names()) == len(ENTRIES) + len(BOUNDS) == len(ALL)
+    for entry in ALL:
         for text in (entry.title, entry.statement, entry.source, entry.domain.description, entry.definition_text):
             assert text.strip()
 
@@ -133,7 +133,7 @@ def test_precision_of_mpmath_is_left_as_it_was():
 
 
 def test_declared_evidence_is_compared_with_supplied():
-    declared = {e.name: e.evidence for e in ENTRIES if e.evidence.from_outside}
+    declared = {e.name: e.evidence for e in ALL if e.evidence.from_outside}
     assert declared
     complete = {name: Supplied(kind=evidence.kind, where="sim.experiments.somewhere") for name, evidence in declared.items()}
     assert evidence_complaints(complete) == []
@@ -170,7 +170,8 @@ def test_show_tells_everything(name, capsys):
     assert commands.show(name, False) == 0
     out = capsys.readouterr().out
     entry = get(name)
-    for word in ("Derivation", "Definition:", "Twin:", "Tolerance:", "Domain:", "Source:", "Evidence:", entry.twin_name, entry.title):
+    held = "Tolerance:" if isinstance(entry, Entry) else "Holds:"
+    for word in ("Derivation", "Definition:", "Twin:", held, "Domain:", "Source:", "Evidence:", entry.twin_name, entry.title):
         assert word in out
     for number, step in enumerate(entry.derivation().steps, start=1):
         assert f"{number:>2}. {step.rule.split()[0]}" in out
@@ -194,6 +195,32 @@ def test_check_json_has_the_agreed_form(capsys):
     for r in report["results"]:
         assert set(r) == {"name", "passed", "evidence", "max_error", "seconds"}
         assert r["passed"] is True
+
+
+def test_check_of_bounds_prints_examples_and_slack(capsys):
+    assert commands.check(["kernel_change", "least_fit"], False, bounds=True, examples=30) == 0
+    out = capsys.readouterr().out
+    assert "30 cases" in out
+    assert out.count("slack") == 2
+    assert commands.check(["kernel_change"], True, bounds=True, examples=30) == 0
+    (result,) = json.loads(capsys.readouterr().out)["results"]
+    assert result["cases"] >= 30
+    assert 0 <= result["least_slack"] < 1
+
+
+def test_check_of_bounds_refuses_formulas_and_nothing(capsys):
+    with pytest.raises(InvalidInput, match="loss is no bound"):
+        commands.check(["loss"], False, bounds=True)
+    with pytest.raises(InvalidInput, match="examples is 0"):
+        commands.check(["least_fit"], False, bounds=True, examples=0)
+    assert capsys.readouterr().out == ""
+
+
+def test_bounds_can_be_checked_without_hypothesis(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "hypothesis", None)
+    assert commands.check(["least_fit"], False) == 0
+    with pytest.raises(InvalidInput, match=r"ptoq\[testing\]"):
+        commands.check(["least_fit"], False, bounds=True)
 
 
 def test_check_reports_a_break_by_name(capsys, monkeypatch):
@@ -231,7 +258,7 @@ def test_an_unknown_name_is_bad_input(run, capsys):
 
 def test_select_keeps_order_and_drops_repeats():
     assert [e.name for e in select(["loss", "residual", "loss"])] == ["loss", "residual"]
-    assert select([]) == ENTRIES
+    assert select([]) == ALL
 
 
 # Imports and speed ---------------------------------------------------------------------------------------------------

@@ -12,10 +12,12 @@ from theory.book.nodes import Accent, Letter, Node, Number, Operator, Scripts, r
 _GREEK_NAMES = {
     unicodedata.name(c).split()[-1].lower(): c for c in "αβγδεζηθικλμνξοπρστυφχψω"
 } | {"lambda": "λ", "lamda": "λ"}  # fmt: skip
-_GREEK_NAMES |= {"varphi": "ϕ", "vartheta": "ϑ", "varepsilon": "ϵ", "varrho": "ϱ"}
+_GREEK_NAMES |= {"ell": "ℓ", "varphi": "ϕ", "vartheta": "ϑ", "varepsilon": "ϵ", "varrho": "ϱ"}
 _GREEK_NAMES |= {name.capitalize(): c.upper() for name, c in _GREEK_NAMES.items()}
 
-_NAME = re.compile(r"(?P<d>d?)(?P<base>[A-Za-z]+)(?P<tilde>~?)(?P<digits>\d*)(?:_(?P<sub>[A-Za-z0-9]+|[-+]))?(?:\^(?P<sup>[A-Za-z0-9]+))?")
+_NAME = re.compile(
+    r"(?P<d>d?)(?P<base>[A-Za-z]+)(?P<tilde>~?)(?P<digits>\d*)(?:_(?P<sub>[A-Za-z0-9]+[-+]?|[-+]))?(?:\^(?P<sup>[A-Za-z0-9]+))?"
+)
 
 
 @cache
@@ -32,18 +34,24 @@ def name(text: str) -> Node:
         letter = Accent(letter, "tilde")
     sub = match["sub"] or match["digits"]
     if sub or match["sup"]:
-        letter = Scripts(letter, sub=_index(sub) if sub else None, sup=_index(match["sup"]) if match["sup"] else None)
+        letter = Scripts(letter, sub=_index(sub) if sub else None, sup=_power(match["sup"]) if match["sup"] else None)
     return row(Letter(differential, upright=True), letter) if differential else letter
+
+
+def _power(text: str) -> Node:
+    """A superscript; `T` is a transpose, which as a subscript is a set of points."""
+    return Letter("⊤", upright=True) if text == "T" else _index(text)
 
 
 def _index(text: str) -> Node:
     """A sub- or superscript of a symbol's name."""
     if text in _GREEK_NAMES:
         return Letter(_GREEK_NAMES[text])
-    if text in "+-":
-        return Operator(text.replace("-", "−"), "prefix")
+    if text[-1] in "+-":
+        sign = Operator(text[-1].replace("-", "−"), "prefix")
+        return row(_index(text[:-1]), sign) if len(text) > 1 else sign
     if text.isdigit():
         return Number(text)
     if len(text) > 1 and text.isalpha() and not text.isupper() and len(text) != 2:
         return Letter(text, upright=True)
-    return Letter("⊤", upright=True) if text == "T" else row(*map(Letter, text))
+    return row(*map(Letter, text))

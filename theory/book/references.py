@@ -19,9 +19,9 @@ def uses(chains: Mapping[str, Chain], declared: Mapping[str, Sequence[str]], tex
     """For each name, the names it builds on, in the order of `chains`.
 
     An entry builds on another one if it declares so, or if its text names it, in backticks or by a name with an underscore; or if the
-    other comes before it and it repeats a line of the other's derivation, or one of the other's named results occurs in its own lines
-    or abbreviations. A result belongs to the first entry that ends in it, and the largest result that is met counts: what it is made
-    of does not.
+    other comes before it and it repeats a line of the other's derivation whose sides differ, or one of the other's named results occurs
+    in its own lines or abbreviations. A result belongs to the first entry that ends in it, and the largest result that is met counts:
+    what it is made of does not.
 
     Parameters
     ----------
@@ -36,13 +36,14 @@ def uses(chains: Mapping[str, Chain], declared: Mapping[str, Sequence[str]], tex
             if sp.count_ops(result) >= _LEAST_OPERATIONS:
                 owners.setdefault(_key(result), name)
         for step in chain.steps:
-            lines.setdefault((_key(step.left), _key(step.right)), name)
+            if step.left != step.right:
+                lines.setdefault((_key(step.left), _key(step.right)), name)
     order = {name: number for number, name in enumerate(chains)}
     found: dict[str, tuple[str, ...]] = {}
     for name, chain in chains.items():
         named = re.findall(r"`([^`]+)`|\b([a-z]+(?:_[a-z]+)+)\b", texts.get(name, ""))
         said = {*declared.get(name, ()), *(quoted or bare for quoted, bare in named)} & chains.keys()
-        met = {lines[_key(step.left), _key(step.right)] for step in chain.steps}
+        met = {lines[_key(step.left), _key(step.right)] for step in chain.steps if step.left != step.right}
         for expression in (*(side for step in chain.steps for side in (step.left, step.right)), *chain.where.values()):
             met |= set(_owners_met(_key(expression), owners))
         used = said | {other for other in met if order[other] < order[name]}

@@ -27,7 +27,7 @@ _HEADROOM = 1e-6
 # From this probability on every neuron counts as within reach.
 _ALL = 0.999
 # Entry by entry takes long for many points, and is the worse bound for them.
-_FEW = 64
+_FEW = 32
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -185,9 +185,10 @@ class _Setting:
     def guarantee(self, width: int) -> Guarantee:
         """At one width."""
         neurons = width // 2
-        joint = self.kernel.deviation(neurons, self.delta / 4)
+        few = len(self.points) <= _FEW
+        joint = self.kernel.deviation(neurons, self.delta / (4 if few else 2))
         initial = dict.fromkeys(self._blocks(), joint)
-        if len(self.points) <= _FEW:
+        if few:
             entries = entrywise_deviation(self.points, neurons, self.delta / 4)
             initial = {key: min(joint, float(np.linalg.norm(entries[a, b], ord=2))) for key, (a, b) in self._blocks().items()}
 

@@ -35,6 +35,11 @@ def eigenvalue_case(rng: Random, index: int) -> Case:
     return {"dimension": (3, 2, 5, 8)[index % 4], "last": (8, 7, 6, 0)[index % 4], "norm": (1.0, 0.5, 2.0)[index % 3]}
 
 
+def dimension(rng: Random, index: int) -> Case:
+    """A dimension from 2 on."""
+    return {"dimension": (3, 2, 4, 9)[index % 4]}
+
+
 def polynomial_kernel(rng: Random, index: int) -> Case:
     """A polynomial in the cosine, on the circle or the sphere."""
     return {"dimension": 2 + index % 2, "last": 4, "powers": [dyadic(rng) for _ in range(6)]}
@@ -86,6 +91,36 @@ def step_eigenvalues(case: Case) -> Values:
 def tangent_eigenvalues(case: Case) -> Values:
     """As for the step kernel, of r² cos θ (π − θ)/(2π)."""
     return _by_degree(case, lambda theta: mp.mpf(case["norm"]) ** 2 * mp.cos(theta) * (mp.pi - theta) / (2 * mp.pi))
+
+
+def trace_beyond(case: Case) -> Values:
+    """r² cos θ (π − θ)/(2π) at θ = 0, less its expansion there in polynomials that are orthogonal over the angle of two uniform points,
+    made so one after another, by quadrature.
+    """
+    values = tangent_eigenvalues(case)
+    _, weights = _angles(case["dimension"], mp.mp.prec)
+    polynomials = _polynomials(case["dimension"], case["last"], (), mp.mp.prec)
+    squares = [mp.fsum(w * p * p for w, p in zip(weights, nodes, strict=True)) for nodes, _ in polynomials]
+    return [mp.mpf(case["norm"]) ** 2 / 2 - mp.fsum(v / s for v, s in zip(values, squares, strict=True))]
+
+
+def sign_floor(case: Case) -> Values:
+    """Mean square of what least squares leaves of the sign of the cosine, fitted by the polynomials of degrees 0, 1, 2, 4, 6 in it over
+    the angle of two uniform points: the rows of normal equations by quadrature on either side of the jump.
+    """
+    d, powers = case["dimension"], (0, 1, 2, 4, 6)
+    sides = [[(side * mp.cos(a), w * mp.sin(a) ** (d - 2)) for a, w in _quarter()] for side in (1, -1)]
+    points = [(t, w, mp.mpf(sign)) for sign, side in zip((1, -1), sides, strict=True) for t, w in side]
+    total = mp.fsum(w for _, w, _ in points)
+    normal = mp.matrix([[mp.fsum(w * t ** (i + j) for t, w, _ in points) for j in powers] for i in powers])
+    seen = mp.matrix([mp.fsum(w * s * t**i for t, w, s in points) for i in powers])
+    fitted = mp.lu_solve(normal, seen)
+    return [mp.fsum(w * (s - mp.fsum(c * t**i for c, i in zip(fitted, powers, strict=True))) ** 2 for t, w, s in points) / total]
+
+
+def _quarter() -> list[tuple[Any, Any]]:
+    """Nodes and weights on angles from 0 to π/2."""
+    return [((1 + x) * mp.pi / 4, w) for x, w in _nodes(_LEVEL)]
 
 
 def relu_eigenvalues(case: Case) -> Values:

@@ -250,7 +250,7 @@ BOUNDS = (
         name="perturbed_stage",
         title="Descent on a perturbed kernel, mode by mode",
         statement="With d_{j+1} = (c + ηε) d_j + ηε‖q(j)y‖, d_0 = τ: ‖r(k) − q(k)y‖ ≤ d_k, η Σ‖r(j)‖ ≤ S = η Σ (‖q(j)y‖ + d_j), and for "
-        "g = η Σ r(j) ‖g − φ_k y‖_H² ≤ min(λ_max σ², σv, v²/λ_min) with σ = η Σ d_j, v = τ + d_k + εS; displacement² = gᵀHg ± ε'S².",
+        "g = η Σ r(j): ‖g − φ_k y‖_H² ≤ min(λ_max σ², σv, v²/λ_min) with σ = η Σ d_j, v = τ + d_k + εS; displacement² = gᵀHg ± ε'S².",
         derivation=perturbed_run.coefficients,
         twin=perturbed.perturbed_stage,
         pairs=_perturbed,

@@ -359,7 +359,8 @@ ENTRIES = (
         name="sequential_joint",
         title="Sequential against joint training",
         statement="ỹᵀH_Q⁻¹ỹ ≤ ỹᵀ(H_Q − H_QP H_P⁻¹ H_PQ)⁻¹ỹ = B_joint² − B_P², B² = yᵀH⁻¹y: from W(P) the joint fit is at least as "
-        "far as the sequential one; the excess uᵀT⁻¹u, u = H_PQ H_Q⁻¹ ỹ, is zero iff fine-tuning forgets nothing.",
+        "far as the sequential one; the excess uᵀT⁻¹u, u = H_PQ H_Q⁻¹ ỹ, T = H_P − H_PQ H_Q⁻¹ H_QP, is zero iff "
+        "fine-tuning forgets nothing.",
         derivation=derived_joint.chain,
         closed_form=_closed_joint,
         twin=joint.sequential_and_joint,

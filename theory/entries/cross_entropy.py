@@ -172,7 +172,7 @@ ENTRIES = (
     Entry(
         name="cross_entropy_descent",
         title="Gradient descent on the cross-entropy",
-        statement="f_k = f_A + ω_k t + Hα_k, α_{k+1} = α_k − η(softmax f_k − Y + βα_k), exact at every step size; displacement² tr(αᵀHα) "
+        statement="f_k = f_A + ω_k t + Hα_k, α_{k+1} = α_k − η(softmax f_k − Y + βα_k), exact at every step size; displacement² = tr(αᵀHα) "
         "from the anchor. With momentum both α and ω carry velocities. No closed form, and no limit without decay.",
         derivation=s.descent,
         closed_form=_closed_descent,

@@ -82,7 +82,9 @@ ENTRIES = (
         twin=drift.orthogonal_run,
         call=_call_run,
         definition=definition.run,
-        tolerance=Tolerance(kind="dtype", multiple=16, scale=_run_scale, scale_text="|y| (k + 1); ‖y/‖x‖‖ (k + 1) for the displacement"),
+        tolerance=Tolerance(
+            kind="dtype", multiple=16, scale=_run_scale, scale_text="|y| (k + 1); √(Σ y²/‖x‖²) (k + 1) for the displacement"
+        ),
         domain=Domain(description="orthogonal inputs, u(0) = 0, 0 < η ≤ 1/λ_max", draw=definition.draw, cases=3),
         evidence=Evidence(kind="monte-carlo", detail="displacement of trained nets over their frozen kernel's, by its z"),
         source=_SOURCE,

@@ -234,7 +234,7 @@ ENTRIES = (
     Entry(
         name="leave_one_out",
         title="Leave-one-out errors",
-        statement="yᵢ − f₍₋ᵢ₎(xᵢ) = (H⁻¹y)ᵢ/(H⁻¹)ᵢᵢ, f₍₋ᵢ₎ trained to the end without point i; for singular H with null projection P "
+        statement="yᵢ − f₍₋ᵢ₎(xᵢ) = (H⁻¹y)ᵢ/(H⁻¹)ᵢᵢ, f₍₋ᵢ₎ trained to the end without point i; for singular H with null projection P, "
         "(Py)ᵢ/Pᵢᵢ where Pᵢᵢ > 0, and (H⁺y)ᵢ/(H⁺)ᵢᵢ elsewhere; ỹ for y in fine-tuning.",
         derivation=cross_validation.leave_one_out,
         closed_form=_closed_leave_one_out,

@@ -169,7 +169,7 @@ ENTRIES = (
     Entry(
         name="heavy_ball_integral_filter",
         title="Integral filter of heavy ball",
-        statement="(1 − p_k(λ))/λ, at λ = 0 η(k − μ(1 − μ^k)/(1 − μ))/(1 − μ); to the end 1/λ, and 0 where λ = 0 (pseudo-inverse).",
+        statement="(1 − p_k(λ))/λ, at λ = 0: η(k − μ(1 − μ^k)/(1 − μ))/(1 − μ); to the end 1/λ, and 0 where λ = 0 (pseudo-inverse).",
         derivation=heavy_ball.integral,
         closed_form=_closed_moved,
         twin=optimisers.heavy_ball_integral_filter,

@@ -256,7 +256,7 @@ ENTRIES = (
     Entry(
         name="pretraining_initial_slope",
         title="What the first source step changes",
-        statement=f"F(1) − F(0) = −s·(2ρ − s), s = η T y_P, for {_FORM}; for small η −2η ρᵀT y_P.",
+        statement=f"F(1) − F(0) = −s·(2ρ − s), s = η T y_P, for {_FORM}; for small η this is −2η ρᵀT y_P.",
         derivation=pretraining.step,
         closed_form=_closed_slope,
         twin=turning.PretrainingCurve.initial_slope,
@@ -301,7 +301,8 @@ ENTRIES = (
     Entry(
         name="source_noise_energy",
         title="Source noise in a quantity",
-        statement="E F with noise σ² on source labels − F without = σ² Σᵢ (1 − qᵢ^k)² ‖T vᵢ‖²/λᵢ², qᵢ = 1 − ηλᵢ, for each label column.",
+        statement="E F with noise σ² on source labels exceeds F without it by σ² Σᵢ (1 − qᵢ^k)² ‖T vᵢ‖²/λᵢ², qᵢ = 1 − ηλᵢ, for each "
+        "label column.",
         derivation=pretraining.noise,
         closed_form=closed_noise,
         twin=turning.source_noise_energy,

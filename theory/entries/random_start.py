@@ -144,7 +144,8 @@ ENTRIES = (
     Entry(
         name="start_covariance",
         title="What a random start leaves on the target",
-        statement="r̃ = ỹ − (u_Q − A u_P), A = H_QP φ_k(H_P); cov(u_Q − A u_P) = κ²S, S = Σ_QQ − AΣ_PQ − Σ_QPAᵀ + AΣ_PPAᵀ, at any width.",
+        statement="r̃ = ỹ − (u_Q − A u_P), A = H_QP φ_k(H_P); cov(u_Q − A u_P) = κ²S, S = Σ_QQ − A Σ_PQ − Σ_QP Aᵀ + A Σ_PP Aᵀ, at "
+        "any width.",
         derivation=start_chain.start_covariance,
         closed_form=_closed_covariance,
         twin=initialisation.start_covariance,

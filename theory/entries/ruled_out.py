@@ -97,8 +97,8 @@ ENTRIES = (
         name="fresh_head",
         title="A fresh output head",
         statement="m E u'(x)² = Σ_pq α_p α_q (x_p·x)(x_q·x) (½ − (θ_xp + θ_xq + θ_pq)/(4π)) and E u' = 0 for what pretraining with "
-        "coefficients α adds to the outputs of a head of new independent signs: ỹ → y_Q and G → 0 like m^{-1/2}. With new classes "
-        "R1 and R3 to R6 need the kernel to change.",
+        "coefficients α adds to the outputs of a head of new independent signs: ỹ → y_Q and G → 0 like m^{-1/2}. What "
+        "pretraining does for new classes needs the kernel to change.",
         derivation=fresh_head.chain,
         closed_form=_closed_fresh,
         twin=ruled_out.fresh_head_energy,
@@ -115,7 +115,7 @@ ENTRIES = (
         name="equal_flatness",
         title="Equal flatness",
         statement="The Hessian of ½‖u(W) − y‖² of a two-layer ReLU net is ZᵀZ almost everywhere, Z = ∂u/∂W; its non-zero eigenvalues "
-        "are those of the Gram matrix ZZᵀ = H(W), whatever y. H(W(Q)) → H from either start, so flatter minima (R2) need the kernel to "
+        "are those of the Gram matrix ZZᵀ = H(W), whatever y. H(W(Q)) → H from either start, so flatter minima need the kernel to "
         "change.",
         derivation=flatness.chain,
         closed_form=_closed_hessian,

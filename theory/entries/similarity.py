@@ -78,7 +78,7 @@ ENTRIES = (
     Entry(
         name="mode_suppression",
         title="Suppression of the gradient by mode",
-        statement="Pretraining multiplies the gradient energy in an eigenspace of H_Q by Σ(vᵢᵀỹ)²/Σ(vᵢᵀy_Q)², sums over its eigenvectors; "
+        statement="Pretraining multiplies the gradient energy in an eigenspace of H_Q by Σ (vᵢᵀỹ)²/Σ (vᵢᵀy_Q)², over its eigenvectors; "
         "the loss and ‖∂L/∂W‖² of the mode by the same, at every step of fine-tuning.",
         derivation=suppression.chain,
         closed_form=_closed_modes,

@@ -35,6 +35,14 @@ def _call_eigenvalues(twin: Callable[..., Any], case: Case) -> Values:
     return modes.flat(twin(case["dimension"], case["last"], case["norm"]))
 
 
+def _call_trace(twin: Callable[..., Any], case: Case) -> Values:
+    return [twin(case["dimension"], case["last"], case["norm"])]
+
+
+def _call_floor(twin: Callable[..., Any], case: Case) -> Values:
+    return [twin(case["dimension"])]
+
+
 def _call_appended(twin: Callable[..., Any], case: Case) -> Values:
     return modes.flat(twin(lambda t: t * np.arccos(-t) / (2 * math.pi), case["norm"], case["constant"])(np.array(case["cosines"])))
 
@@ -75,6 +83,19 @@ def _closed_tangent(chain: Chain, case: Case) -> Values:
             given[symbolic.mu_below] = _mu(symbolic.step(), d, degree - 1)
         found.append(mp.mpf(case["norm"]) ** 2 * evaluate(chain.results["mixed" if degree else "zero degree"], given))
     return found
+
+
+def _closed_trace(chain: Chain, case: Case) -> Values:
+    left = evaluate(chain.results["trace"], {symbolic.r: mp.mpf(case["norm"])})
+    values = _closed_tangent(symbolic.tangent_kernel(), case)
+    for degree, value in enumerate(values):
+        count = {"dimension": case["dimension"], "degree": degree}
+        left -= value * (_closed_multiplicity(symbolic.multiplicity(), count)[0] if degree else 1)
+    return [left]
+
+
+def _closed_floor(chain: Chain, case: Case) -> Values:
+    return [evaluate(chain.results["floor"], {symbolic.d: mp.mpf(case["dimension"])})]
 
 
 def _closed_relu(chain: Chain, case: Case) -> Values:
@@ -184,6 +205,35 @@ ENTRIES = (
             kind="monte-carlo", detail="eigenvalues of H/n of finite samples, extrapolated in 1/n, with their multiplicities"
         ),
         source="Bietti and Mairal 2019, On the inductive bias of neural tangent kernels",
+    ),
+    Entry(
+        name="sphere_trace",
+        title="Trace of the tangent kernel by degree",
+        statement="Σ_ℓ N_ℓ λ_ℓ = r²/2, the kernel at equal inputs; so r²/2 − Σ_{ℓ ≤ L} N_ℓ λ_ℓ is what lies in degrees above L.",
+        derivation=symbolic.trace,
+        closed_form=_closed_trace,
+        twin=sphere.trace_beyond,
+        call=_call_trace,
+        definition=literal.trace_beyond,
+        tolerance=_EIGENVALUES,
+        domain=_DOMAIN,
+        evidence=_QUADRATURE,
+        source="Mercer 1909",
+    ),
+    Entry(
+        name="sign_floor",
+        title="Floor of a sign teacher",
+        statement="Of sgn(w·x), uniform inputs on S^{d−1}, 1 − d Γ(d/2)²/(π Γ((d + 1)/2)²) of the energy 1 lies in the odd degrees from 3 "
+        "on, where H has no eigenvalue: ¼ for d = 3.",
+        derivation=symbolic.sign_floor,
+        closed_form=_closed_floor,
+        twin=sphere.sign_floor,
+        call=_call_floor,
+        definition=literal.sign_floor,
+        tolerance=Tolerance(kind="dtype", multiple=4, scale=lambda case: 1.0, scale_text="E sgn² = 1"),
+        domain=Domain(description="d ≥ 2", draw=literal.dimension, cases=4),
+        evidence=Evidence(kind="exact", detail="least squares in the degrees the kernel has, over the angle, by converged quadrature"),
+        source="The energy of the linear part",
     ),
     Entry(
         name="sphere_relu_eigenvalues",

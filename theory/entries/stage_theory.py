@@ -264,7 +264,7 @@ ENTRIES = (
     Entry(
         name="pretraining_late_trend",
         title="Whether a quantity at last rises",
-        statement=f"{_FORM}: late, F(k + 1) − F(k) has the sign of −g₁·ρ_∞, 1 the slowest mode: F rises to its limit iff g₁·ρ_∞ < 0.",
+        statement=f"{_FORM}: late, F(k + 1) − F(k) has the sign of −g₁·ρ_∞, mode 1 the slowest: F rises to its limit iff g₁·ρ_∞ < 0.",
         derivation=symbolic.late_trend,
         closed_form=_closed_trend,
         twin=turning.PretrainingCurve.late_trend,

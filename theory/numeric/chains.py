@@ -113,7 +113,7 @@ def sweep_matrix(H: Array, sizes: Sequence[int], lr: Sequence[float], steps: Seq
     Raises
     ------
     InvalidInput
-        For sizes that are not those of the sets of `H`.
+        For sizes that are not those of the sets of `H`, or other than one step size and number of steps for each.
 
     Source: Young 1971, "Iterative solution of large linear systems", chapter 14 (block methods).
     """
@@ -121,6 +121,8 @@ def sweep_matrix(H: Array, sizes: Sequence[int], lr: Sequence[float], steps: Seq
     if not sizes or min(sizes) < 1 or sum(sizes) != H.shape[0]:
         raise InvalidInput(f"sizes are {list(sizes)}; whole numbers ≥ 1 that add up to the {H.shape[0]} rows of H are allowed")
     E = xp.eye(H.shape[0], dtype=H.dtype, device=compat.device(H))
+    if not len(sizes) == len(lr) == len(steps):
+        raise InvalidInput(f"{len(lr)} step sizes and {len(steps)} numbers of steps were given for {len(sizes)} sets; one each is allowed")
     start = 0
     for size, eta, k in zip(sizes, lr, steps, strict=True):
         rows = slice(start, start + size)

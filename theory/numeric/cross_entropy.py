@@ -96,7 +96,7 @@ def descend(
     H : (n, n) array, or (n·c, n·c) of outputs that interact, points major
     labels : (n,) array of ±1, or (n, c) array of probabilities
     lr : float > 0
-    steps : ascending whole numbers
+    steps : ascending whole numbers, each once
         Steps to record; the last one is the last one taken.
     start : array like the labels, optional
         Outputs at the start of the stage; zero by default.
@@ -120,7 +120,7 @@ def descend(
     check_decay(decay)
     wanted = list(steps)
     whole = all(isinstance(k, Integral) for k in wanted)
-    if not wanted or not whole or wanted != sorted(wanted) or wanted[0] < 0 or wanted[-1] > MOST_STEPS:
+    if not wanted or not whole or wanted != sorted(set(wanted)) or wanted[0] < 0 or wanted[-1] > MOST_STEPS:
         raise InvalidInput(f"steps are {wanted}; ascending whole numbers from 0 to {MOST_STEPS} are allowed for cross-entropy")
     if not allow_unstable:
         bound = largest_stable_step(GramSpectrum.of(H), momentum=momentum, decay=decay, loss="cross-entropy", outputs=outputs)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from theory.arrays import Array, namespace
-from theory.numeric.pairs import inner_and_cosine, near_parallel, scaled_pair, times_scales
+from theory.numeric.pairs import check_underflow, inner_and_cosine, near_parallel, scaled_pair, times_scales
 
 
 def relu_gram(X: Array, Z: Array | None = None) -> Array:
@@ -28,7 +28,7 @@ def relu_gram(X: Array, Z: Array | None = None) -> Array:
     Raises
     ------
     InvalidInput
-        For input that is not two-dimensional, finite and of matching width, or whose products overflow.
+        For input that is not two-dimensional, finite and of matching width, or whose products overflow or underflow.
 
     Notes
     -----
@@ -48,4 +48,7 @@ def relu_gram(X: Array, Z: Array | None = None) -> Array:
         part = weight[block, :]
         part[near] = xp.where(cosine[block, :][near] > 0, 0.5 - turn, turn)
         weight[block, :] = part
-    return times_scales(inner * weight, rows, others, 1)
+    H = times_scales(inner * weight, rows, others, 1)
+    if rows is others:
+        check_underflow(H, rows)
+    return H

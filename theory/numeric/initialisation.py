@@ -57,7 +57,7 @@ def output_kernel(X: Array, Z: Array | None = None) -> Array:
 
 
 def start_covariance(source: Array, target_source: Array, target: Array, transfer: Array) -> Array:
-    """Covariance at `κ = 1` of what the initial outputs leave on the target, `S = Σ_QQ − AΣ_PQ − Σ_QPAᵀ + AΣ_PPAᵀ`.
+    """Covariance at `κ = 1` of what the initial outputs leave on the target, `S = Σ_QQ − A Σ_PQ − Σ_QP Aᵀ + A Σ_PP Aᵀ`.
 
     Parameters
     ----------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any
 
 import array_api_compat as compat
@@ -62,8 +63,10 @@ def descend(H: Array, y: Array, batches: Iterable[Sequence[int]], lr: float, all
     n = y.shape[0]
     if tuple(H.shape) != (n, n):
         raise InvalidInput(f"the Gram matrix has shape {tuple(H.shape)}; ({n}, {n}) is needed for {n} labels")
-    if isinstance(lr, bool) or not 0 < lr < float("inf"):
+    if isinstance(lr, bool) or not isinstance(lr, Real) or not 0 < lr < float("inf"):
         raise InvalidInput(f"lr is {lr!r}; a finite number above 0 is allowed")
+    if not isinstance(batches, Iterable):
+        raise InvalidInput(f"batches is {batches!r}; a list of batches, each of whole numbers, is allowed")
     order = [_checked(batch, n, number) for number, batch in enumerate(batches)]
     prepared: dict[tuple[int, ...], tuple[Array, Array, Array]] = {}
     for batch in dict.fromkeys(order):

@@ -228,7 +228,8 @@ def _powers(values: Array, lr: float, steps: int, momentum: float) -> tuple[Arra
     sine = xp.where(real, xp.ones_like(gap), gap) / (2 * root)
     omega = xp.atan2(sine, cosine)
     turned = xp.sin(steps * omega) / sine
-    power = math.exp(steps * math.log(root))
+    # Not from the root: its rounding counts k times.
+    power = math.exp(steps / 2 * math.log(momentum))
     complex_sum = power / root * turned
     complex_p = power * (xp.cos(steps * omega) + (cosine - sign * root) * turned)
     flip = sign if steps % 2 else xp.ones_like(sign)

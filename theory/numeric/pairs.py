@@ -169,12 +169,27 @@ def times_scales(M: Array, X: ScaledRows, Z: ScaledRows, degree: int) -> Array:
     if not bool(xp.all(xp.isfinite(M))) or _overflows(M, X.scale, Z.scale, degree):
         largest = [float(xp.max(xp.abs(S.rows * S.scale[:, None]))) for S in (X, Z)]
         raise InvalidInput(f"inner products overflow {M.dtype}: the largest entries are {largest[0]:.3g} and {largest[1]:.3g}")
-    if degree:
-        outer = X.scale[:, None] * Z.scale[None, :]
-        for _ in range(degree):
-            M = M * outer
+    left, right = X.scale[:, None], Z.scale[None, :]
+    outer = left * right if degree else M
+    within = xp.isfinite(outer) & (outer > 0)
+    for _ in range(degree):
+        # Where the product leaves the range, both are large or both are small: one at a time, M passes no bound that it need not.
+        M = M * outer if bool(xp.all(within)) else xp.where(within, M * outer, M * left * right)
     # BLAS may round the two triangles differently.
     return (M + M.T) / 2 if X is Z else M
+
+
+def check_underflow(K: Array, X: ScaledRows) -> None:
+    """Raise `InvalidInput` where the kernel of a non-zero row of `X` with itself, on the diagonal of `K`, is below the normal range."""
+    xp = namespace(K)
+    lost = (xp.linalg.diagonal(K) < float(xp.finfo(K.dtype).smallest_normal)) & (X.size > 0)
+    if bool(xp.any(lost)):
+        row = int(xp.argmax(xp.astype(lost, xp.int8)))
+        largest = float(X.scale[row]) * float(xp.max(xp.abs(X.rows[row, :])))
+        raise InvalidInput(
+            f"K(x, x) of row {row}, whose entries reach {largest:.3g}, underflows {K.dtype}; larger inputs, or a larger init_scale or "
+            "weight_variance, are allowed"
+        )
 
 
 def _rows(X: Array, name: str) -> Array:

@@ -1,8 +1,8 @@
 """What the kernel theory rules out: transfer through a fresh output head, and flatter minima after pretraining.
 
 Of what the paper reports of real networks, better generalisation, shorter moves, a smoother landscape, suppressed gradient components
-and a best length of pretraining (R1, R3 to R6) need the head to be kept for the kernel to explain them; flatter minima (R2) it never
-explains. What real networks with new classes gain beyond that is the change of the kernel: feature learning.
+and a best length of pretraining need the head to be kept for the kernel to explain them; flatter minima it never explains. What real
+networks with new classes gain beyond that is the change of the kernel: feature learning.
 """
 
 from __future__ import annotations

@@ -95,8 +95,8 @@ class GramSpectrum:
         """`V diag(g) Vᵀ y` for filter values `g` ((n,)) and `y` ((n,) or (n, c))."""
         return self.vectors @ _rows_times(filter_values, self.project(y))
 
-    def check_step(self, lr: float, steps: Steps, name: str, allow_unstable: bool = False) -> bool:
-        """Whether step size `lr` is stable, `lr ≤ 2/λ_max`.
+    def check_step(self, lr: float, steps: Steps, name: str, allow_unstable: bool | None = None) -> bool:
+        """Whether step size `lr` is stable, `lr ≤ 2/λ_max`; `allow_unstable=None` where the caller has no such option.
 
         Raises
         ------
@@ -108,9 +108,8 @@ class GramSpectrum:
         bound = 2 / self.largest
         stable = lr <= bound * (1 + 4 * float(namespace(self.values).finfo(self.values.dtype).eps))
         if not stable and not allow_unstable:
-            raise UnstableStep(
-                f"{name} = {lr:.6g} diverges; at most 2/λ_max = {bound:.6g} is allowed (allow_unstable=True runs it all the same)"
-            )
+            hint = "" if allow_unstable is None else " (allow_unstable=True runs it all the same)"
+            raise UnstableStep(f"{name} = {lr:.6g} diverges; at most 2/λ_max = {bound:.6g} is allowed{hint}")
         if steps is None and lr >= bound:
             raise UnstableStep(
                 f"{name} = {lr:.6g} has no limit to train to; below 2/λ_max = {bound:.6g} is allowed, or a finite number of steps"

@@ -94,6 +94,7 @@ def tangent_eigenvalues(dimension: int, last: int, norm: float = 1.0) -> np.ndar
 
     Source: `(2ℓ + d − 2) t P_ℓ = (ℓ + d − 2) P_{ℓ+1} + ℓ P_{ℓ−1}`, applied to the step kernel.
     """
+    _check(dimension, last)
     _check_norm(norm)
     mu = step_eigenvalues(dimension, last + 1)
     degree = np.arange(1, last + 1)
@@ -101,6 +102,37 @@ def tangent_eigenvalues(dimension: int, last: int, norm: float = 1.0) -> np.ndar
     values[0] = mu[1]
     values[1:] = (degree * mu[:last] + (degree + dimension - 2) * mu[2:]) / (2 * degree + dimension - 2)
     return norm**2 * values
+
+
+def trace_beyond(dimension: int, last: int, norm: float = 1.0) -> float:
+    """What of the tangent kernel's trace `Σ N_ℓ λ_ℓ = r²/2` lies in degrees above `last`: it falls like `last^{−1}`.
+
+    Raises
+    ------
+    InvalidInput
+        As `tangent_eigenvalues`.
+
+    Source: `P_ℓ(1) = 1`, so that `Σ N_ℓ λ_ℓ P_ℓ(1)` is the kernel at equal inputs (Mercer).
+    """
+    _check_norm(norm)
+    values = tangent_eigenvalues(dimension, last)
+    counts = [float(multiplicity(dimension, degree)) for degree in range(last + 1)]
+    return norm**2 * max(0.5 - math.fsum(n * v for n, v in zip(counts, values.tolist(), strict=True)), 0.0)
+
+
+def sign_floor(dimension: int) -> float:
+    """The floor of a sign teacher `sgn(w·x)`, uniform inputs: `1 − d (E|t|)²`, all of its odd degrees from 3 on; ¼ for `d = 3`.
+
+    It rises with the dimension, from `1 − 8/π²` on the circle to `1 − 2/π`.
+
+    Raises
+    ------
+    InvalidInput
+        For a dimension below 2.
+    """
+    _check(dimension, 1)
+    # E|t| = 2/((d − 1) B(½, (d − 1)/2)).
+    return 1 - dimension * (2 / ((dimension - 1) * _beta_half(dimension - 1))) ** 2
 
 
 def relu_eigenvalues(dimension: int, last: int, norm: float = 1.0) -> np.ndarray:
@@ -115,6 +147,7 @@ def relu_eigenvalues(dimension: int, last: int, norm: float = 1.0) -> np.ndarray
 
     Source: Bach 2017, appendix D; the arc-cosine kernel of degree 1 is `d` times the square of the ReLU's own expansion.
     """
+    _check(dimension, last)
     _check_norm(norm)
     mu = step_eigenvalues(dimension, max(last, 1))
     values = np.zeros(last + 1)

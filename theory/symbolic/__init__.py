@@ -61,6 +61,7 @@ __all__ = [
     "best_linear",
     "symmetries",
     # bounds
+    "metrics",
     "perturbed_run",
     "slopes",
     "chance",
@@ -106,6 +107,7 @@ from theory.symbolic import (
     heavy_ball,
     inverse_norm,
     joint,
+    metrics,
     minibatch,
     monomial_kernel,
     near_parallel,

@@ -153,7 +153,9 @@ def evaluate(expr: Expression, values: Mapping[Expression, Any]) -> Any:
 
 def _scalar_value(expr: Expression, values: Mapping[Expression, Any]) -> Any:
     symbols = sorted(expr.free_symbols, key=lambda s: s.name)
-    value = _compiled(expr, tuple(symbols))(*(values[s] for s in symbols))
+    # Python divides whole numbers in double precision; only the limits of sums need them as they are.
+    exact = [v if expr.has(sp.Sum) or type(v) is not int else mp.mpf(v) for v in (values[s] for s in symbols)]
+    value = _compiled(expr, tuple(symbols))(*exact)
     return mp.mpf(value) if not isinstance(value, (bool, mp.mpc)) else value
 
 

@@ -139,7 +139,7 @@ def deviation_of_mean() -> Chain:
 @cache
 def least_eigenvalue() -> Chain:
     """`m = log(n/δ) ‖X‖²/(λ(ε + (1 − ε) log(1 − ε)))`."""
-    lam_min, norm, e = sp.symbols("lambda_min s_X e", positive=True)
+    lam_min, norm, e, ratio = sp.symbols("lambda_min s_X e p_e", positive=True)
     exponent = e + (1 - e) * sp.log(1 - e)
     width = sp.Symbol("m_e", positive=True)
     return Chain(
@@ -151,12 +151,22 @@ def least_eigenvalue() -> Chain:
             ),
             *line(
                 sp.Derivative(exponent - e**2 / 2, e, 2),
-                ("simpler: ε²/2 has the same value and slope at 0 and less curvature", 1 / (1 - e) - 1, "evaluate"),
+                ("simpler: what ε²/2 leaves of the exponent has value and slope 0 at 0, and this curvature", 1 / (1 - e) - 1, "evaluate"),
+            ),
+            *line(
+                at(1 / (1 - e) - 1, e, ratio / (1 + ratio)),
+                ("which is not negative: p for ε = p/(1 + p); so ε²/2 is less", ratio, "evaluate"),
             ),
         ),
         results={"probability": delta_p},
         where={width: norm**2 * sp.log(points / delta_p) / (lam_min * exponent)},
-        ranges={**_SHARES, lam_min: between(Fraction(1, 10), 2), norm: between(1, 3), e: between(Fraction(1, 10), Fraction(9, 10))},
+        ranges={
+            **_SHARES,
+            lam_min: between(Fraction(1, 10), 2),
+            norm: between(1, 3),
+            e: between(Fraction(1, 10), Fraction(9, 10)),
+            ratio: between(0, 9),
+        },
     )
 
 

@@ -34,7 +34,7 @@ def energy() -> Chain:
             *line(
                 solution_t * H_P * solution - (b_x - guess_t * H_P * guess),
                 (
-                    "with b = As: what 2bᵀx − xᵀAx is short of, (s − x)ᵀA(s − x) ≥ 0",
+                    "with b = A s: what 2bᵀx − xᵀAx is short of, (s − x)ᵀA(s − x) ≥ 0",
                     (solution_t - guess_t) * H_P * (solution - guess),
                     "expand",
                 ),
@@ -77,7 +77,7 @@ def inverse() -> Chain:
     return Chain(
         title="The distance of an approximate inverse",
         steps=(
-            *line(solution - R * (H_P * solution), ("for b = As: A⁻¹b − Rb is Es", E * solution, "expand")),
+            *line(solution - R * (H_P * solution), ("for b = A s: A⁻¹b − Rb is E s", E * solution, "expand")),
             *line(
                 epsilon * (size - slack) / (1 - epsilon),
                 (

@@ -14,16 +14,16 @@ from theory.symbolic.notation import between, eta, line, m
 @cache
 def chain() -> Chain:
     """Events of probability `1 − δ`, the kernel within `ε(R)`, and no neuron beyond `R`."""
+    each = sp.Symbol("delta_i", positive=True)
     at_start, f, turn, less = sp.symbols("epsilon_0 f M x", nonnegative=True)
     norm_P, norm_Q, path, more, rest, s_Q = sp.symbols("s_P s_Q S_k a y S_Q", nonnegative=True)
     moved = (norm_P * (path + eta * more) + norm_Q * s_Q) / sp.sqrt(m)
     end = (norm_P * (path + eta * more + rest) + norm_Q * s_Q) / sp.sqrt(m)
-    B = sp.Symbol("B", positive=True)
     return Chain(
         title="What a width guarantees",
         steps=(
             *line(
-                delta_p / 4 + delta_p / 4 + points * (delta_p / (2 * points)),
+                delta_p / 4 + delta_p / 4 + points * each,
                 ("what may fail: the kernel at W(0), bounded in two ways, and neurons within reach at n points", delta_p),
             ),
             *line(
@@ -38,19 +38,18 @@ def chain() -> Chain:
             *line(
                 moved,
                 (
-                    "induction: after step k + 1 a neuron has moved by what the path gives, by neuron_movement, at most Φ(R) ≤ R",
+                    "induction: W(0), …, W(k) within R give the slopes of steps up to k, and these ‖r(k)‖; after step k + 1 a neuron has "
+                    "moved by what the path so far gives, by neuron_movement, at most Φ(R) ≤ R",
                     end,
                     "simplify",
                     "≤",
                 ),
             ),
-            *line(1 / B - 1 / (B + 1), ("for a bound over all whole B: shares 1/(B(B + 1)) telescope", 1 / (B * (B + 1)))),
-            *line(1 - 1 / B + 1 / (B * (B + 1)), ("so that those up to B cost 1 − 1/(B + 1), less than 1", 1 - 1 / (B + 1))),
         ),
         results={"moved": end},
+        where={each: delta_p / (2 * points)},
         ranges={
             **{s: between(0, 2) for s in (at_start, f, turn, less, norm_P, norm_Q, path, more, rest, s_Q, delta_p)},
             points: lambda rng: rng.randint(1, 9),
-            B: between(1, 9),
         },
     )

@@ -11,7 +11,7 @@ from functools import cache
 import sympy as sp
 
 from theory.formula import Chain
-from theory.symbolic.notation import RANGES, between, c, eta, k, lam, line, matrix, with_transpose
+from theory.symbolic.notation import RANGES, at, between, c, eta, k, lam, line, matrix, with_transpose
 
 # The recursion: the kernel H + E, the residual p + δ with p = q(k) y, and what q leaves of a length at most.
 H, E, p, delta = matrix("H_S", 3, 3), matrix("E_j", 3, 3), matrix("p_j", 3, 1), matrix("delta_j", 3, 1)
@@ -70,7 +70,7 @@ def residual() -> Chain:
                 (contraction + eta * epsilon) * envelope + eta * epsilon * contraction**k * size,
                 ("solved by, as ρ_j ≤ c^j ‖y‖", envelope.subs(k, k + 1), "simplify"),
             ),
-            *line(envelope.subs(k, 0), ("which starts from ‖r(0) − y‖ ≤ τ", tau)),
+            *line(at(envelope, k, sp.Integer(0)), ("which starts from ‖r(0) − y‖ ≤ τ", tau, "evaluate")),
         ),
         results={"envelope": envelope.subs(k, k + 1)},
         ranges=ranges,
@@ -88,7 +88,7 @@ def coefficients() -> Chain:
     e, s_1, s_2 = sp.symbols("epsilon_2 s_1 s_2", nonnegative=True)
     moved = (r_1t * (H + E_1) * r_1) + (r_1t * (H + E_12) * r_2) + (r_2t * (H + E_21) * r_1) + (r_2t * (H + E_2) * r_2)
     off = r_1t * E_1 * r_1 + r_1t * E_12 * r_2 + r_2t * E_21 * r_1 + r_2t * E_2 * r_2
-    top = lam + gap
+    top, x = lam + gap, contraction + eta * epsilon
     return Chain(
         title="Coefficients and displacement on a perturbed kernel",
         steps=(
@@ -112,6 +112,15 @@ def coefficients() -> Chain:
             *line(
                 e * s_1**2 + 2 * e * s_1 * s_2 + e * s_2**2,
                 ("what is off is at most ε' times the lengths' products", e * (s_1 + s_2) ** 2, "expand"),
+            ),
+            *line(
+                x * (eta * epsilon * k * x ** (k - 1)) + eta * epsilon * contraction**k,
+                (
+                    "in blocks: xʲ − cʲ ≤ ηε j xʲ⁻¹ for x = c + ηε, by induction, as xʲ⁺¹ − cʲ⁺¹ = x(xʲ − cʲ) + ηε cʲ and c ≤ x",
+                    eta * epsilon * (k + 1) * x**k,
+                    "numbers",
+                    "≤",
+                ),
             ),
         ),
         results={"spread": e * (s_1 + s_2) ** 2},

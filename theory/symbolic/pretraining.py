@@ -156,37 +156,41 @@ def step() -> Chain:
     )
 
 
-@cache
-def noise() -> Chain:
-    """`σ² Σᵢ (1 − qᵢ^k)² ‖T vᵢ‖²/λᵢ²`: independent noise on labels is independent noise on modes."""
-    return Chain(
-        title="Source noise in a quantity",
-        steps=(
-            *left_over(),
-            *line(
-                sp.cos(angle) ** 2 * xi_11 + 2 * sp.cos(angle) * sp.sin(angle) * xi_12 + sp.sin(angle) ** 2 * xi_22,
-                ("noise along an eigenvector (cos ω, sin ω), E_ij = E ξ_i ξ_j = σ² δ_ij: as large as on a label", variance),
-            ),
-            *line(
-                -sp.cos(angle) * sp.sin(angle) * xi_11
-                + (sp.cos(angle) ** 2 - sp.sin(angle) ** 2) * xi_12
-                + sp.cos(angle) * sp.sin(angle) * xi_22,
-                ("and along two of them uncorrelated", sp.Integer(0)),
-            ),
-            *line(
-                end**2 + a_1**2 * xi_11 + 2 * a_1 * a_2 * xi_12 + a_2**2 * xi_22 - end**2,
-                (
-                    "mean of (e − a₁ξ₁ − a₂ξ₂)² less e², ξ of mean 0: the modes' noise adds up, cross terms vanish",
-                    variance * a_1**2 + variance * a_2**2,
-                    "expand",
-                ),
-            ),
-            *line(variance * (b * filters.phi) ** 2, ("on a mode a = b φ_k, φ_k = (1 − q)/λ", rise)),
-            *line(
-                sp.Limit(variance * (b * (1 - filters.shrink**k) / lam) ** 2, k, sp.oo),
-                ("to the end, with |1 − ηλ| = 1/(1 + μ)", variance * b**2 / lam**2, "evaluate"),
+def noise_on_modes() -> tuple[Step, ...]:
+    """Independent noise on labels is independent noise on modes, and what it adds to a square."""
+    return (
+        *line(
+            sp.cos(angle) ** 2 * xi_11 + 2 * sp.cos(angle) * sp.sin(angle) * xi_12 + sp.sin(angle) ** 2 * xi_22,
+            ("noise along an eigenvector (cos ω, sin ω), E_ij = E ξ_i ξ_j = σ² δ_ij: as large as on a label", variance),
+        ),
+        *line(
+            -sp.cos(angle) * sp.sin(angle) * xi_11
+            + (sp.cos(angle) ** 2 - sp.sin(angle) ** 2) * xi_12
+            + sp.cos(angle) * sp.sin(angle) * xi_22,
+            ("and along two of them uncorrelated", sp.Integer(0)),
+        ),
+        *line(
+            end**2 + a_1**2 * xi_11 + 2 * a_1 * a_2 * xi_12 + a_2**2 * xi_22 - end**2,
+            (
+                "mean of (e − a₁ξ₁ − a₂ξ₂)² less e², ξ of mean 0: the modes' noise adds up, cross terms vanish",
+                variance * a_1**2 + variance * a_2**2,
+                "expand",
             ),
         ),
+        *line(variance * (b * filters.phi) ** 2, ("on a mode a = b φ_k, φ_k = (1 − q)/λ", rise)),
+        *line(
+            sp.Limit(variance * (b * (1 - filters.shrink**k) / lam) ** 2, k, sp.oo),
+            ("to the end, with |1 − ηλ| = 1/(1 + μ)", variance * b**2 / lam**2, "evaluate"),
+        ),
+    )
+
+
+@cache
+def noise() -> Chain:
+    """`σ² Σᵢ (1 − qᵢ^k)² ‖T vᵢ‖²/λᵢ²`: what noise on labels adds to the quantity."""
+    return Chain(
+        title="Source noise in a quantity",
+        steps=(*left_over(), *noise_on_modes()),
         results={
             "start": start,
             "transfer": transfer,

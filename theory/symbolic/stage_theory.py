@@ -188,7 +188,7 @@ def mean_curve() -> Chain:
         title="The mean quantity under source noise",
         steps=(
             *pretraining.curve().steps,
-            *noise.steps,
+            *pretraining.noise_on_modes(),
             *line(
                 (rho - share * g_1) ** 2 + (0 - share * sp.sqrt(variance * size)) ** 2,
                 (
@@ -216,7 +216,7 @@ def noise_window() -> Chain:
         title="Source noise at which stopping is best",
         steps=(
             *pretraining.curve().steps,
-            *noise.steps,
+            *pretraining.noise_on_modes(),
             *line(
                 size * (1 - (1 - x) ** 2),
                 ("N(∞) − N(k), a mode with x = q^k and n = ‖T v‖²/λ²: not negative for 0 ≤ q ≤ 1", size * x * (2 - x), "expand"),

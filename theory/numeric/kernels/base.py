@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
+from numbers import Real
 
 from theory.arrays import Array, namespace
 from theory.errors import InvalidInput
@@ -153,6 +154,6 @@ def check_scale(value: float, name: str) -> float:
     InvalidInput
         If it is not.
     """
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < math.inf:
-        raise InvalidInput(f"{name} is {value!r}; a number above 0 is allowed")
+    if isinstance(value, bool) or not isinstance(value, Real) or not 0 < value < math.inf:
+        raise InvalidInput(f"{name} is {value!r}; a finite number above 0 is allowed")
     return float(value)

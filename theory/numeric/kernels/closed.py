@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Integral, Real
 
 import array_api_compat as compat
 
@@ -24,7 +25,7 @@ class LeakyReLU(Activation):
     slope: float = 0.01
 
     def __post_init__(self) -> None:
-        _finite(self.slope, "slope")
+        object.__setattr__(self, "slope", _finite(self.slope, "slope"))
 
     @property
     def name(self) -> str:
@@ -67,7 +68,14 @@ class LeakyReLU(Activation):
     def output_apart(self, pair: Correlated, correlation: Array) -> Array:
         """`1 − ρ' = (1 − ρ) − (1 − a)²/(1 + a²) (sin θ − θ cos θ)/π`."""
         a = self.slope
-        return pair.apart - (1 - a) ** 2 / (1 + a * a) / math.pi * _first_arc(pair.angle)
+
+        def apart(one: Correlated) -> Array:
+            return one.apart - (1 - a) ** 2 / (1 + a * a) / math.pi * _first_arc(one.angle)
+
+        if a != -1:
+            return apart(pair)
+        # |x| does not tell opposite inputs apart: the difference near them is that near equal ones.
+        return namespace(pair.cosine).where(pair.cosine < 0, apart(pair.opposite), apart(pair))
 
 
 @dataclass(frozen=True)
@@ -148,8 +156,9 @@ class Monomial(Activation):
 
     def __post_init__(self) -> None:
         # Beyond 20 a dual at unit norm passes 10^20 while its coefficients still fit a float.
-        if isinstance(self.power, bool) or not isinstance(self.power, int) or not 1 <= self.power <= 20:
+        if isinstance(self.power, bool) or not isinstance(self.power, Integral) or not 1 <= self.power <= 20:
             raise InvalidInput(f"power is {self.power!r}; a whole number from 1 to 20 is allowed")
+        object.__setattr__(self, "power", int(self.power))
 
     @property
     def name(self) -> str:
@@ -319,9 +328,10 @@ def _share(s: Array, rest: Array | float, doubled: bool) -> tuple[Array, Array, 
     return left, share, (share_rest + root * part_rest) / positive + (rest + root_rest - error)
 
 
-def _finite(value: float, name: str) -> None:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+def _finite(value: float, name: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(value):
         raise InvalidInput(f"{name} is {value!r}; a finite number is allowed")
+    return float(value)
 
 
 def _hermite_weights(p: int) -> list[float]:

@@ -8,6 +8,7 @@ The net is `f(x) = m^{-1/2} Σ_r a_r σ(h_r^L(x))` with `a_r = ±1`, `h^1 = W¹x
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from numbers import Integral
 
 import numpy as np
 
@@ -16,7 +17,7 @@ from theory.errors import InvalidInput
 from theory.numeric.gram import relu_gram
 from theory.numeric.kernels.base import Activation, Correlated, check_scale
 from theory.numeric.kernels.closed import LeakyReLU
-from theory.numeric.pairs import ScaledRows, powers, scaled_pair, times_scales
+from theory.numeric.pairs import ScaledRows, check_underflow, powers, scaled_pair, times_scales
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,10 +47,12 @@ class Kernel:
     def __post_init__(self) -> None:
         if not isinstance(self.activation, Activation):
             raise InvalidInput(f"activation is {self.activation!r}; an Activation is allowed, for example one that kernel(name) holds")
-        check_scale(self.init_scale, "init_scale")
-        check_scale(self.weight_variance, "weight_variance")
-        if isinstance(self.depth, bool) or not isinstance(self.depth, int) or self.depth < 1:
+        # Python numbers: NumPy's would turn a float32 result into float64.
+        for name in ("init_scale", "weight_variance"):
+            object.__setattr__(self, name, check_scale(getattr(self, name), name))
+        if isinstance(self.depth, bool) or not isinstance(self.depth, Integral) or self.depth < 1:
             raise InvalidInput(f"depth is {self.depth!r}; a whole number of hidden layers, at least 1, is allowed")
+        object.__setattr__(self, "depth", int(self.depth))
 
     @property
     def name(self) -> str:
@@ -91,7 +94,7 @@ class Kernel:
             return self._last(X, Z, with_tangent=False).derivative_dual()
 
     def gram(self, X: Array, Z: Array | None = None) -> Array:
-        """Tangent kernel of the trained layers; arguments and errors as for `dual`.
+        """Tangent kernel of the trained layers; arguments and errors as for `dual`, and `InvalidInput` where `K(x, x)` underflows.
 
         For depth 1 it is `H = x·z E[σ'(w·x) σ'(w·z)]`, plus `Σ(x, z)` with the readout trained: `Σ` at this `κ`, which is `κ²` times that
         at `κ = 1` for a ReLU, and for no activation that is not homogeneous of degree 1. For more layers see `next_layer`.
@@ -101,7 +104,10 @@ class Kernel:
             return H + self.dual(X, Z) if self.trained_readout else H
         with _overflow_is_told():
             last = self._last(X, Z, with_tangent=True)
-            return last.tangent_kernel() + last.dual() if self.trained_readout else last.tangent_kernel()
+            K = last.tangent_kernel() + last.dual() if self.trained_readout else last.tangent_kernel()
+        if last.rows is last.others:
+            check_underflow(K, last.rows)
+        return K
 
     __call__ = gram
 

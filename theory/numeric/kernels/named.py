@@ -70,7 +70,7 @@ def both_layers(kernel: Kernel) -> Kernel:
 
     `Σ` at `κ` is `κ²` times `Σ` at 1 for a ReLU or leaky ReLU only; for `x^p` it is `κ^{2p}` times, for erf and GELU no multiple of it.
     """
-    return replace(kernel, trained_readout=True)
+    return replace(_is_kernel(kernel), trained_readout=True)
 
 
 def deep(kernel: Kernel, depth: int, weight_variance: float = 1.0) -> Kernel:
@@ -79,7 +79,7 @@ def deep(kernel: Kernel, depth: int, weight_variance: float = 1.0) -> Kernel:
     `weight_variance` is `c` in `h^{l+1} = √(c/m) W σ(h^l)`, `W ~ N(0, 1)`; at 2 and `κ = 1` a ReLU net keeps its scale, and twice this
     kernel with both layers trained is that of Arora et al. 2019.
     """
-    return replace(kernel, depth=depth, weight_variance=weight_variance)
+    return replace(_is_kernel(kernel), depth=depth, weight_variance=weight_variance)
 
 
 def gram_function(kernel: str | GramFunction) -> GramFunction:
@@ -120,6 +120,12 @@ def check_cross(block: Array, rows: Array, columns: Array) -> None:
 
 
 _named = kernel
+
+
+def _is_kernel(given: object) -> Kernel:
+    if not isinstance(given, Kernel):
+        raise InvalidInput(f"kernel is {given!r}; a Kernel is allowed, for example kernel('relu')")
+    return given
 
 
 def _checked(function: GramFunction) -> GramFunction:
