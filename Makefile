@@ -18,6 +18,7 @@ lint: $(VENV)/.installed
 
 bench: $(VENV)/.installed
 	$(BIN)/python benchmarks/gradient_step.py
+	$(BIN)/python benchmarks/certify.py --eig
 
 # Compat mode puts the checkout on the path itself, so that type checkers see the packages.
 $(VENV)/.installed: pyproject.toml

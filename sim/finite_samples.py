@@ -85,9 +85,12 @@ class SphereSource:
 
     @property
     def floor(self) -> float:
-        """Target energy in degrees that the kernel does not have: all that is in no degree it has."""
-        transfer = self.transfer()
-        return 1 - float(np.sum(transfer.target[transfer.eigenvalues > 0]))
+        """Target energy in degrees that the kernel does not have: odd ones from 3 on, none with a constant coordinate."""
+        if self.constant:
+            return 0.0
+        teacher, Q = TEACHERS[self.target], _expansion(self.target, self.dimension, self.last)
+        odd = zonal_expansion(lambda t: (teacher(t) - teacher(-t)) / 2, self.dimension, 1)
+        return float((odd.mean_square - odd.energies[1]) / Q.mean_square)
 
 
 @lru_cache(maxsize=32)
@@ -110,12 +113,19 @@ class Learnt:
     ----------
     errors : tuple of float
         Mean squared distance to the target teacher over the whole sphere, after each number of steps.
+    fresh : tuple of float
+        The same on `FRESH` new points, where nothing is known of degrees.
     eigenvalues : tuple of float
         Means of the eigenvalues of `H/n` over blocks as large as the multiplicities, largest first.
     """
 
     errors: tuple[float, ...]
+    fresh: tuple[float, ...]
     eigenvalues: tuple[float, ...]
+
+
+FRESH = 1000
+"""New points on which an error summed over degrees is tried."""
 
 
 def draw(task: SphereSource, sizes: Sequence[int], seed: int) -> list[np.ndarray]:
@@ -125,7 +135,9 @@ def draw(task: SphereSource, sizes: Sequence[int], seed: int) -> list[np.ndarray
     return [points[:n] for n in sizes]
 
 
-def learn(task: SphereSource, X: np.ndarray, rate: float, steps: Sequence[Steps], blocks: Sequence[int] = ()) -> Learnt:
+def learn(
+    task: SphereSource, X: np.ndarray, rate: float, steps: Sequence[Steps], blocks: Sequence[int] = (), fresh: np.ndarray | None = None
+) -> Learnt:
     """Gradient descent on the labels of the source teacher at the points `X`, with step size `rate/(n λ_max)`, from outputs of zero.
 
     Parameters
@@ -137,11 +149,13 @@ def learn(task: SphereSource, X: np.ndarray, rate: float, steps: Sequence[Steps]
     steps : sequence of int or None
     blocks : sequence of int
         Sizes of the blocks of eigenvalues to average over.
+    fresh : (n', dimension) array, optional
+        New points to measure the error on as well.
     """
     n, d = X.shape
     transfer = task.transfer()
     eigenvalues = transfer.eigenvalues[:-1]
-    inputs = np.hstack([X, np.full((n, 1), task.constant)]) if task.constant else X
+    inputs = _seen(task, X)
     spectrum = GramSpectrum.of(relu_gram(inputs))
     P, Q = _expansion(task.source, d, task.last), _expansion(task.target, d, task.last)
     w_P, w_Q = np.eye(d)[0], math.cos(task.angle) * np.eye(d)[0] + math.sin(task.angle) * np.eye(d)[1]
@@ -153,11 +167,21 @@ def learn(task: SphereSource, X: np.ndarray, rate: float, steps: Sequence[Steps]
     target_parts = (Q.coefficients * np.sqrt(counts) * eigenvalues) @ legendre(d, task.last, X @ w_Q) / math.sqrt(Q.mean_square)
     iterated = _series(d, eigenvalues**2 * counts, X @ X.T)
     errors = 1 - 2 * target_parts @ gammas + np.sum(gammas * (iterated @ gammas), axis=0)
+    on_fresh: list[float] = []
+    if fresh is not None:
+        outputs = relu_gram(_seen(task, fresh), inputs) @ gammas
+        wanted = TEACHERS[task.target](fresh @ w_Q) / math.sqrt(Q.mean_square)
+        on_fresh = np.mean((wanted[:, None] - outputs) ** 2, axis=0).tolist()
     ordered, means, first = spectrum.values[::-1] / n, [], 0
     for size in blocks:
         means.append(float(ordered[first : first + size].mean()))
         first += size
-    return Learnt(tuple(errors.tolist()), tuple(means))
+    return Learnt(tuple(errors.tolist()), tuple(on_fresh), tuple(means))
+
+
+def _seen(task: SphereSource, X: np.ndarray) -> np.ndarray:
+    """Inputs as the kernel sees them."""
+    return np.hstack([X, np.full((len(X), 1), task.constant)]) if task.constant else X
 
 
 def _series(dimension: int, weights: np.ndarray, t: np.ndarray) -> np.ndarray:

@@ -13,6 +13,7 @@ from theory.entries import (
     average,
     bounds_chance,
     bounds_metric,
+    bounds_outcome,
     bounds_run,
     chains,
     cross_entropy,
@@ -68,7 +69,7 @@ ENTRIES: tuple[Entry, ...] = (
 )
 """Formulas, in the order they build on each other."""
 
-BOUNDS: tuple[Bound, ...] = (*bounds_metric.BOUNDS, *bounds_run.BOUNDS, *bounds_chance.BOUNDS, *enclosures.BOUNDS)
+BOUNDS: tuple[Bound, ...] = (*bounds_metric.BOUNDS, *bounds_run.BOUNDS, *bounds_chance.BOUNDS, *bounds_outcome.BOUNDS, *enclosures.BOUNDS)
 """Inequalities, in the order they build on each other."""
 
 ALL: tuple[Entry | Bound, ...] = (*ENTRIES, *BOUNDS)

@@ -23,8 +23,10 @@ import numpy as np
 from tqdm import tqdm
 
 from sim.estimate import estimate
+from sim.experiments.arms import task_label
 from sim.experiments.claims import Claim, frequency_claim
 from sim.records import Cache
+from sim.tasks import DigitsTask, problem_of
 from theory import registry
 from theory.bounds.guarantee import Guarantee, guarantee, least_width
 from theory.bounds.transfer import Band, ErrorBounds, KernelErrors, PerturbedTransfer
@@ -32,6 +34,7 @@ from theory.definitions import network
 from theory.errors import DoesNotApply
 from theory.formula import Bound
 from theory.numeric.gram import relu_gram
+from theory.numeric.spectrum import GramSpectrum
 from theory.problem import Schedule, TransferProblem
 
 NAME = "guarantees"
@@ -73,6 +76,8 @@ class Config:
         Nets of each width.
     starts, trained : int
         Random starts on which each bound with a probability is tried, and for bounds on trained nets.
+    digits : bool
+        Whether to ask for the least width on digits as well, where no net of it can be trained.
     dtype : str
         Only "float64".
     """
@@ -87,13 +92,14 @@ class Config:
     seeds: int = 8
     starts: int = 2000
     trained: int = 60
+    digits: bool = True
     dtype: str = "float64"
 
     @classmethod
     def profile(cls, name: str) -> Config:
         """`"smoke"`, `"quick"`, `"standard"` or `"full"`."""
         if name == "smoke":
-            return cls(points=2, label=0.1, steps=6, tolerance=0.5, widths=(64, 256), seeds=3, starts=60, trained=12)
+            return cls(points=2, label=0.1, steps=6, tolerance=0.5, widths=(64, 256), seeds=3, starts=60, trained=12, digits=False)
         if name == "quick":
             return cls()
         return cls(seeds=32 if name == "standard" else 128, starts=20_000, trained=400)
@@ -134,9 +140,25 @@ def run(config: Config, cache: Cache) -> dict[str, Any]:
         "predicted": {name: getattr(found.bounds, name).predicted for name in QUANTITIES},
         "cells": cells,
         "slack": _slack(found, cells[-1]),
+        "digits": _on_digits() if config.digits else [],
         "claims": [c.to_dict() for c in claims],
         "seconds": seconds + spent,
     }
+
+
+def _on_digits() -> list[dict[str, Any]]:
+    """Least widths for which the guarantee applies to digits → MNIST at δ = 0.1, beside the power law `n⁶/(λ⁴δ³)` of Du et al. 2018."""
+    task, delta = DigitsTask(), 0.1
+    whole = problem_of(task)
+    problem = TransferProblem(source=whole.source, target=whole.target)
+    assert problem.source is not None
+    smallest = GramSpectrum.of(relu_gram(problem.source[0])).smallest
+    power_law = task.n_source**6 / (smallest**4 * delta**3)
+    rows = []
+    for steps in (20, 500, None):
+        found = least_width(problem, Schedule(source_steps=steps, target_steps=steps), delta=delta, wanted=math.inf)
+        rows.append({"task": task_label(task), "steps": steps, "width": found.width, "power_law": power_law})
+    return rows
 
 
 def _shape(config: Config) -> dict[str, Any]:

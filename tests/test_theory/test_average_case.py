@@ -48,6 +48,43 @@ def drawn(count, angle, noise, kernel, schedule, seed=0):
     return np.array(found)
 
 
+# ---- exactly
+
+
+@pytest.mark.parametrize(("kernel", "schedule"), [(relu_gram, Schedule()), (linear, Schedule(4, 7))], ids=["to the end", "few steps"])
+def test_mean_and_variance_are_those_of_a_linear_map_of_white_noise(kernel, schedule):
+    """`predict` is linear in the labels: one column of labels for each component of the noise gives what it leaves of all of them."""
+    X, angle, noise = inputs(), 0.8, 0.2
+    n = [len(part) for part in X]
+    values, vectors = np.linalg.eigh(kernel(np.concatenate(X)))
+    root = vectors * np.sqrt(np.maximum(values, 0))
+    nothing = np.zeros((len(root), n[0]))
+    f, g = np.hstack([root, 0 * root, nothing]), np.hstack([0 * root, root, nothing])
+    xi = np.hstack([np.zeros((n[0], 2 * len(root))), np.eye(n[0])])
+    y_P = math.cos(angle) * f[: n[0]] + math.sin(angle) * g[: n[0]] + math.sqrt(noise) * xi
+    y_Q, y_T = f[n[0] : n[0] + n[1]], f[n[0] + n[1] :]
+    outcome = predict(TransferProblem(source=(X[0], y_P), target=(X[1], y_Q), test=(X[2], y_T)), schedule)
+    averages = average_case(*X, schedule, teacher=kernel)
+    left = y_T - outcome.test_outputs
+    found = averages["squared_test_error"]
+    for value, want in (
+        (found.mean(angle, noise), np.sum(left**2)),
+        (found.variance(angle, noise), 2 * np.sum((left @ left.T) ** 2)),
+        (averages["gradient_energy"].mean(angle, noise), outcome.gradient_energy),
+        (averages["squared_displacement"].mean(angle, noise), outcome.displacement**2),
+    ):
+        assert_dtype_close(value, want, 1, scale=want)
+
+
+def test_unstable_steps_run_where_the_schedule_allows_them():
+    X = inputs()
+    with pytest.raises(UnstableStep, match="source_lr = 50 diverges"):
+        average_case(*X, Schedule(3, 3, 50.0))
+    assert average_case(*X, Schedule(3, 3, 50.0, allow_unstable=True))["gradient_energy"].mean(0.5) > 1e3
+    with pytest.raises(UnstableStep, match="overflows float64 within"):
+        average_case(*X, Schedule(10**9, 3, 50.0, allow_unstable=True))
+
+
 # ---- against drawn teachers
 
 

@@ -76,6 +76,10 @@ def guarantee_without_flips(problem, schedule, **options):
 
 FAULTS = {
     "gain_from_energies": lambda ratio, condition: metric.gain_range(ratio, condition**0.9),
+    "longest_path": smaller(perturbed.longest_path, 0.5),
+    "generalisation_at_width": lambda problem, promised, delta: replace(
+        generalisation_bound(problem, promised, delta=delta), training=0.0, complexity=0.0, flips=0.0, confidence=0.0
+    ),
     "residual_deviation": smaller(perturbed.residual_deviation, 0.9),
     "perturbed_stage": stage_without_start,
     "a_posteriori": errors_of_the_source_only,

@@ -560,6 +560,25 @@ def test_squarings_equal_the_recursion(steps):
     assert all(a.contains(b.mid()) for a, b in zip(phi.balls().entries(), total.entries(), strict=True))
 
 
+@pytest.mark.parametrize("steps", [1, 3, 64, 1000])
+def test_squarings_of_a_matrix_known_within_an_error_hold_those_of_every_such_matrix(steps):
+    """Errors that the matrix has from the start double with every squaring: both ends of the ball must stay inside."""
+    lr, spread = arb(1), arb(2) ** -30
+    with working_precision(128):
+        middle = arb_mat([[arb(2) ** -10, 0], [0, arb(0.75)]])
+        H, y = widened(middle, spread), column_matrix(np.array([1.0, -2.0]))
+        q, phi = Squarings.of(H, lr, steps).apply(Near.of(y))
+    assert q.error < 4 * steps * spread * norm(y)
+    with working_precision(4000):
+        for end in (middle + identity(2) * spread, middle - identity(2) * spread):
+            residual, total = y, y * 0
+            for _ in range(steps):
+                total += residual * lr
+                residual -= end * residual * lr
+            for held, value in ((q, residual), (phi, total)):
+                assert norm(held.mid - value) <= held.error
+
+
 def test_a_million_steps_are_as_good_as_the_end():
     problem = drawn(4)
     end, long = certify(problem), certify(problem, Schedule(10**6, 10**6))

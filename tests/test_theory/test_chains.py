@@ -165,6 +165,7 @@ def test_malformed_chains_are_refused_by_name():
         (lambda: Stage(*P, steps=-1), "steps is -1"),
         (lambda: Stage(*P, lr=0.0), r"lr is 0\.0; a finite number above 0"),
         (lambda: chains.sweep_matrix(np.eye(3), [1, 1], [1.0, 1.0], [None, None]), r"sizes are \[1, 1\].*the 3 rows"),
+        (lambda: chains.sweep_matrix(np.eye(2), [1, 1], [1.0], [None, None]), r"1 step sizes and 2 numbers of steps were given for 2 sets"),
     ]
     for call, message in cases:
         with pytest.raises(InvalidInput, match=message):

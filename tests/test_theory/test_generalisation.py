@@ -321,3 +321,9 @@ def test_what_has_no_bound_says_why():
         generalisation(problem, gram=H)
     with pytest.raises(InvalidInput, match="int and Schedule were given"):
         generalisation(5)
+
+
+@pytest.mark.parametrize("radius", [-1.0, math.inf, math.nan])
+def test_a_ball_has_a_radius(radius):
+    with pytest.raises(InvalidInput, match="radius is"):
+        rademacher_complexity(GramSpectrum.of(np.eye(2)), radius)

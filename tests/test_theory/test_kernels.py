@@ -433,6 +433,8 @@ def test_a_step_has_no_tangent_kernel():
         (lambda: kernel("gleu"), r"'gleu'; did you mean gelu\?.*allowed"),
         (lambda: kernel(3), r"activation is 3;.*allowed"),
         (lambda: kernel("erf", slope=0.1), r"options \['slope'\].*'erf'"),
+        (lambda: kernel(np.tanh, slope=0.1), r"options \['slope'\].*tanh"),
+        (lambda: kernel(np.tanh, kinks=5), r"kinks are 5; a tuple of finite numbers is allowed"),
         (lambda: kernel("monomial", power=0), r"power is 0; a whole number from 1 to 20 is allowed"),
         (lambda: kernel("monomial", power=2.0), r"power is 2.0"),
         (lambda: kernel("leaky_relu", slope=math.inf), r"slope is inf; a finite number is allowed"),
@@ -441,6 +443,15 @@ def test_a_step_has_no_tangent_kernel():
         (lambda: deep(kernel("relu"), 0), r"depth is 0; a whole number"),
         (lambda: deep(kernel("relu"), 2, weight_variance=-1.0), r"weight_variance is -1.0"),
         (lambda: Kernel(activation="relu"), r"activation is 'relu'"),
+        (lambda: both_layers("relu"), r"kernel is 'relu'; a Kernel is allowed"),
+        (lambda: deep("relu", 2), r"kernel is 'relu'; a Kernel is allowed"),
+        (
+            lambda: kernel("erf")(np.full((2, 2), 1e-170)),
+            r"K\(x, x\) of row 0, whose entries reach 1e-170, is 0, below the range of float64",
+        ),
+        (lambda: relu_gram(np.array([[1.0, 1.0], [0.0, 1e-170]])), r"K\(x, x\) of row 1.*below the range of float64"),
+        (lambda: deep(kernel("relu"), 1100)(np.ones((1, 2))), r"K\(x, x\) of row 0, whose entries reach 1, is 0, below the range"),
+        (lambda: kernel("monomial", init_scale=1e-300)(np.ones((1, 2))), r"larger init_scale.*are allowed"),
         (lambda: gram_function("rbf"), r"kernel is 'rbf';.*'relu'.*allowed"),
         (lambda: gram_function(None), r"kernel is None;.*allowed"),
         (lambda: kernel("erf")(np.ones((2, 2)), np.ones((2, 3))), r"2 columns and Z has 3"),
@@ -450,6 +461,23 @@ def test_a_step_has_no_tangent_kernel():
 def test_bad_arguments_are_named(call, message):
     with pytest.raises(InvalidInput, match=message):
         call()
+
+
+def test_a_kernel_within_range_of_inputs_whose_product_is_not():
+    # Far out x·x E[σ'(u)²] = ‖x‖² (4/π)/√(1 + 4‖x‖²) of erf goes as ‖x‖, and off the diagonal the kernel stays near 1.
+    size = 1e160
+    H = kernel("erf")(size * np.array([[3.0, 4.0], [4.0, 3.0]]))
+    assert_dtype_close(H / size, 10 / math.pi * np.eye(2), 1, scale=5.0)
+
+
+def test_numbers_of_numpy_leave_the_dtype_alone():
+    X = np.array([[1.0, 2.0], [0.5, -1.0]], dtype=np.float32)
+    for built in (
+        kernel("leaky_relu", slope=np.float64(0.25)),
+        kernel("monomial", power=np.int64(3)),
+        deep(kernel("relu", init_scale=np.float32(0.5)), np.int64(3), np.float64(2)),
+    ):
+        assert built(X).dtype == np.float32
 
 
 # ---- in predictions

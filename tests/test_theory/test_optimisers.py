@@ -56,6 +56,14 @@ def test_every_kind_of_root_at_any_number_of_steps(momentum, steps):
     assert_exact(moved, np.array([w[1] for w in want]), 64)
 
 
+def test_momentum_next_to_one_for_as_many_steps():
+    # √μ is rounded: to the power of 10^12 steps that would be wrong in the fifth digit.
+    x, momentum, steps = np.array([1e-15, 1e-14]), 1 - 1e-12, 10**12
+    p = optimisers.heavy_ball_residual_filter(x, 1.0, steps, momentum)
+    # An eps in the angle √x of a step counts k times.
+    assert_exact(p, np.array([literal(v, momentum, steps)[0] for v in x]), 4 * steps * 1e-7, scale=1.0)
+
+
 def test_a_double_root_is_no_division_by_zero():
     # μ = ¼: the roots meet at ηλ = ¼ and at 2¼, both exact in float64.
     x = np.array([0.25, 2.25])
@@ -326,6 +334,7 @@ def test_a_small_batch_bears_a_larger_step():
         ([[]], r"batch 0 is \[\]; one or more whole numbers from 0 to 5"),
         ([[0.5]], r"batch 0 is \[0.5\]"),
         ([3], r"batch 0 is 3"),
+        (3, r"batches is 3; a list of batches"),
         ([[True, False]], r"batch 0 is \[True, False\]"),
     ],
 )

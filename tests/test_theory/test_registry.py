@@ -86,6 +86,8 @@ def test_every_public_formula_is_bound():
     wanted |= _public_methods(average_case.TeacherAverage) - {average_case.TeacherAverage.of}
     for module in (degeneracy, drift, initialisation, similarity, symmetries, vector_labels):
         wanted |= _public_functions(module)
+    # What a rank is read off; `degeneracy` puts it together.
+    wanted -= {degeneracy.direction_of, degeneracy.opposite_pairs}
     # `gram_function` and `check_cross` compute nothing; one layer of the recursion is checked through `deep`.
     wanted |= _public_functions(named) - {named.gram_function, named.check_cross} | _public_functions(quadrature)
     wanted |= _public_functions(gram_fluctuation) - {gram_fluctuation.inner_products, gram_fluctuation.independent_neurons}

@@ -202,3 +202,8 @@ def test_what_is_refused_says_what_is_allowed(call, message):
 
 def test_at_scale_keeps_what_is_undefined():
     assert at_scale({"gain": None, "displacement": 2.0}, 3.0) == {"gain": None, "displacement": 6.0}
+
+
+def test_labels_of_another_number_than_the_spectrum_s_are_refused():
+    with pytest.raises(InvalidInput, match=r"labels have shape \(3,\); \(2,\) or \(2, c\) is allowed"):
+        mode_suppression(GramSpectrum.of(np.eye(2)), np.ones(3), np.ones(3))

@@ -159,6 +159,9 @@ def test_check_step():
     with pytest.raises(UnstableStep, match=r"lr = 0\.51 diverges.*2/λ_max = 0\.5 is allowed"):
         spectrum.check_step(0.51, 10, "lr")
     assert not spectrum.check_step(0.51, 10, "lr", allow_unstable=True)
+    for allow, hint in ((False, r"is allowed \(allow_unstable=True runs it all the same\)$"), (None, "0.5 is allowed$")):
+        with pytest.raises(UnstableStep, match=hint):
+            spectrum.check_step(0.51, 10, "lr", allow)
     for allow in (False, True):
         with pytest.raises(UnstableStep, match=r"lr = 0\.5 has no limit.*2/λ_max = 0\.5"):
             spectrum.check_step(0.5, None, "lr", allow_unstable=allow)

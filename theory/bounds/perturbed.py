@@ -99,6 +99,33 @@ def perturbed_stage(
     return Decay(spectrum, y, lr, steps).perturbed(kernel_error, moments_error, start_error)
 
 
+def longest_path(smallest: float, kernel_error: float, start_error: float, size: float) -> float:
+    """`(τ + ‖y‖)/(λ_min − ε)`: what `η Σ_j ‖r(j)‖` is at most for `η ≤ 1/λ_max`, however many steps.
+
+    With `neuron_movement` the textbook bound on how far a neuron moves, `‖X‖ ‖y‖/(√m λ)`; `PerturbedStage.path`, which looks at every mode,
+    is never longer.
+
+    Parameters
+    ----------
+    smallest : float
+        `λ_min`.
+    kernel_error, start_error : float
+        `ε`, `τ`.
+    size : float
+        `‖y‖`.
+
+    Raises
+    ------
+    InvalidInput
+        Unless `ε < λ_min`.
+
+    Source: Du et al. 2018 (arXiv 1810.02054), lemma 3.3.
+    """
+    if not 0 <= kernel_error < smallest:
+        raise InvalidInput(f"the kernel error is {kernel_error!r}; a number ≥ 0 below λ_min = {smallest:.6g} is allowed")
+    return (start_error + size) / (smallest - kernel_error)
+
+
 class Decay:
     """How the residual dies out on `H`: what `perturbed_stage` needs, whatever the error.
 

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from flint import fmpq, fmpq_mat, fmpz_mat
 
 from theory.certified.rows import ExactRows
+from theory.numeric.degeneracy import Direction, opposite_pairs
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class Span:
     @classmethod
     def of(cls, rows: ExactRows) -> Span:
         """Decide it, exactly."""
-        first: dict[tuple[int, ...], int] = {}
+        first: dict[Direction, int] = {}
         for i, direction in enumerate(rows.directions):
             first.setdefault(direction, i)
         dropped = _dependent_opposites(rows, first)
@@ -93,13 +94,9 @@ class Span:
         return [[sum((share * z[k][j] for k, share in parts.items()), fmpq(0)) for j in columns] for parts in self.combinations]
 
 
-def _dependent_opposites(rows: ExactRows, first: dict[tuple[int, ...], int]) -> dict[int, dict[int, fmpq]]:
+def _dependent_opposites(rows: ExactRows, first: dict[Direction, int]) -> dict[int, dict[int, fmpq]]:
     """Rows `−a` whose feature follows from others because `a = Σ t_i a_i` over pairs before it, with that combination."""
-    pairs = []
-    for direction, i in first.items():
-        opposite = first.get(tuple(-c for c in direction))
-        if opposite is not None and i < opposite:
-            pairs.append((i, opposite))
+    pairs = [(i, j) for _, i, j in opposite_pairs(first)]
     if not pairs:
         return {}
     # Columns are the vectors of the pairs: the reduced form has a unit column for an independent one, and in the column of a

@@ -5,12 +5,13 @@ Every float is a dyadic rational, so whether two rows are parallel, and the numb
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 from flint import arb, arb_mat, fmpq, fmpz, fmpz_mat
+
+from theory.numeric.degeneracy import Direction, direction_of
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,7 @@ class ExactRows:
     Two rows are parallel iff their directions are equal, opposite iff these are each other's negative.
     """
 
-    directions: tuple[tuple[int, ...], ...]
+    directions: tuple[Direction, ...]
     scales: tuple[fmpq, ...]
 
     @classmethod
@@ -28,12 +29,10 @@ class ExactRows:
         """The non-zero rows of `X`, (n, d), each entry taken at its exact value."""
         directions, scales = [], []
         for row in X.tolist():
-            ratios = [float(v).as_integer_ratio() for v in row]
-            below = max(denominator for _, denominator in ratios)  # powers of two: the largest is a common one
-            whole = [numerator * (below // denominator) for numerator, denominator in ratios]
-            divisor = math.gcd(*whole)
-            directions.append(tuple(w // divisor for w in whole))
-            scales.append(fmpq(divisor, below))
+            found = direction_of(row)
+            assert found is not None  # no problem holds a row of zeros
+            directions.append(found[0])
+            scales.append(fmpq(found[1].numerator, found[1].denominator))
         return cls(tuple(directions), tuple(scales))
 
     def __len__(self) -> int:

@@ -11,6 +11,7 @@ from typing import Any
 
 import mpmath as mp
 
+from theory.definitions.gaussian import dot
 from theory.formula import Case, Values
 
 Row = Sequence[float]
@@ -44,11 +45,11 @@ def _octants(rows: Sequence[Row]) -> list[tuple[Any, Pattern]]:
         edges = []
         for a, b, other in ((y, z, x), (z, x, y), (x, y, z)):
             edge = _cross(a, b)
-            size = mp.sqrt(_dot(edge, edge)) * mp.sign(_dot(edge, other))
+            size = mp.sqrt(dot(edge, edge)) * mp.sign(dot(edge, other))
             edges.append([v / size for v in edge])
         u, v, w = edges
-        volume = abs(_dot(u, _cross(v, w)))
-        angle = 2 * mp.atan2(volume, 1 + _dot(u, v) + _dot(v, w) + _dot(w, u))
+        volume = abs(dot(u, _cross(v, w)))
+        angle = 2 * mp.atan2(volume, 1 + dot(u, v) + dot(v, w) + dot(w, u))
         found.append((angle / (4 * mp.pi), gates))
     return found
 
@@ -56,7 +57,7 @@ def _octants(rows: Sequence[Row]) -> list[tuple[Any, Pattern]]:
 def contribution(rows: Sequence[Row], gates: Pattern) -> Any:
     """One neuron's part of the Gram matrix: inner products of the rows it is active on."""
     n = len(rows)
-    return mp.matrix([[_dot(rows[i], rows[j]) * gates[i] * gates[j] for j in range(n)] for i in range(n)])
+    return mp.matrix([[dot(rows[i], rows[j]) * gates[i] * gates[j] for j in range(n)] for i in range(n)])
 
 
 def mean(rows: Sequence[Row]) -> Any:
@@ -165,10 +166,6 @@ def directional_mean(rows: Sequence[Row], function: Callable[[list[Any]], Any]) 
         for low, length, gates in arcs(rows)
     ]
     return mp.fsum(parts) / (2 * mp.pi)
-
-
-def _dot(a: Sequence[Any], b: Sequence[Any]) -> Any:
-    return mp.fsum(mp.mpf(p) * q for p, q in zip(a, b, strict=True))
 
 
 def _cross(a: Sequence[Any], b: Sequence[Any]) -> list[Any]:

@@ -20,7 +20,7 @@ def both_active(x: Sequence[float], z: Sequence[float], kappa: float) -> Any:
     `w₂ ≥ −w₁ cos θ / sin θ`; given `w₁` it has a normal probability, and the integral over `w₁ ≥ 0` is done by Gauss-Legendre quadrature.
     """
     with mp.workdps(mp.mp.dps + _GUARD):
-        inner, xx, zz = _dot(x, z), _dot(x, x), _dot(z, z)
+        inner, xx, zz = dot(x, z), dot(x, x), dot(z, z)
         along, across_squared = inner / mp.sqrt(xx), zz - inner * inner / xx
     scale = mp.mpf(kappa)
     if across_squared <= mp.mpf(10) ** (-mp.mp.dps) * zz:
@@ -38,7 +38,7 @@ def both_active(x: Sequence[float], z: Sequence[float], kappa: float) -> Any:
 
 def gram_entry(x: Sequence[float], z: Sequence[float], kappa: float = 1.0) -> Any:
     """`E[x·z 1{w·x ≥ 0} 1{w·z ≥ 0}]`."""
-    return _dot(x, z) * both_active(x, z, kappa)
+    return dot(x, z) * both_active(x, z, kappa)
 
 
 def gram(case: Case) -> Values:
@@ -58,5 +58,6 @@ def gram_matrix(rows: Sequence[Sequence[float]]) -> Any:
     return H
 
 
-def _dot(a: Sequence[float], b: Sequence[float]) -> Any:
+def dot(a: Sequence[Any], b: Sequence[Any]) -> Any:
+    """Inner product of vectors of floats, or of numbers at the working precision."""
     return mp.fsum(mp.mpf(p) * q for p, q in zip(a, b, strict=True))

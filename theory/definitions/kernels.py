@@ -11,6 +11,7 @@ from typing import Any
 
 import mpmath as mp
 
+from theory.definitions.gaussian import dot
 from theory.formula import Case, Values
 
 Conditional = Callable[[Any, Any], Any]
@@ -54,7 +55,7 @@ def _gelu_slope_mean(mean: Any, deviation: Any) -> Any:
 def pair_moments(x: Sequence[float], z: Sequence[float], kappa: float) -> tuple[Any, Any, Any]:
     """Variances of `w·x` and `w·z`, and their covariance, for `w ~ N(0, κ²I)`."""
     scale = mp.mpf(kappa) ** 2
-    return scale * _dot(x, x), scale * _dot(z, z), scale * _dot(x, z)
+    return scale * dot(x, x), scale * dot(z, z), scale * dot(x, z)
 
 
 def smooth_product(function: Callable[[Any], Any], conditional: Conditional, p: Any, q: Any, c: Any) -> Any:
@@ -159,7 +160,7 @@ def both_layers(case: Case) -> Values:
     """Mean of ∂f/∂w(x)·∂f/∂w(z) + ∂f/∂a(x) ∂f/∂a(z) of one neuron a erf(w·x): x·z E[σ'σ'] + E[σσ], by the trapezoidal rule."""
     duals = erf(case)
     half = len(duals) // 2
-    inner = [_dot(x, z) for x in case["X"] for z in case["Z"]]
+    inner = [dot(x, z) for x in case["X"] for z in case["Z"]]
     return [i * slope + dual for i, dual, slope in zip(inner, duals[:half], duals[half:], strict=True)]
 
 
@@ -171,7 +172,7 @@ def deep(case: Case) -> Values:
     for x in case["X"]:
         for z in case["Z"]:
             p, q, c = pair_moments(x, z, case["init_scale"])
-            inputs, slopes = [_dot(x, z)], []
+            inputs, slopes = [dot(x, z)], []
             for _ in range(case["depth"]):
                 slopes.append(smooth_product(_erf_slope, _erf_slope_mean, p, q, c))
                 inputs.append(smooth_product(mp.erf, _erf_mean, p, q, c))
@@ -211,7 +212,3 @@ def _wick(n: int, p: Any, q: Any, c: Any) -> Any:
         return mp.fsum(covariance[first, other] * pairings(rest[:k] + rest[k + 1 :]) for k, other in enumerate(rest))
 
     return pairings(factors)
-
-
-def _dot(a: Sequence[float], b: Sequence[float]) -> Any:
-    return mp.fsum(mp.mpf(v) * w for v, w in zip(a, b, strict=True))

@@ -9,6 +9,7 @@ from typing import Any
 import mpmath as mp
 
 from theory.definitions.gates import directional_mean
+from theory.definitions.gaussian import dot
 from theory.definitions.linear_model import gradient, matrix, train, zeros
 from theory.formula import Case, Values
 
@@ -23,7 +24,7 @@ def output_entry(x: Row, z: Row, kappa: float) -> Any:
     integral over `w₁ ≥ 0` is done by Gauss-Legendre quadrature.
     """
     with mp.workdps(mp.mp.dps + _GUARD):
-        inner, xx, zz = _dot(x, z), _dot(x, x), _dot(z, z)
+        inner, xx, zz = dot(x, z), dot(x, x), dot(z, z)
         along, across = inner / mp.sqrt(xx), mp.sqrt(max(zz - inner * inner / xx, mp.mpf(0)))
     scale = mp.mpf(kappa)
     bend = scale * min(1, across / max(abs(along), mp.sqrt(zz) / 10**30))
@@ -144,7 +145,3 @@ def outcomes(case: Case) -> Values:
         mean = mp.fsum(w * s for w, s in zip(weights, squares, strict=True))
         values += [mean, mp.fsum(w * (s - mean) ** 2 for w, s in zip(weights, squares, strict=True))]
     return values
-
-
-def _dot(a: Sequence[Any], b: Sequence[Any]) -> Any:
-    return mp.fsum(mp.mpf(p) * q for p, q in zip(a, b, strict=True))

@@ -7,6 +7,7 @@ from typing import Any
 
 import mpmath as mp
 
+from theory.definitions.gaussian import dot
 from theory.formula import Case, Values
 
 Weights = list[list[Any]]
@@ -14,7 +15,7 @@ Weights = list[list[Any]]
 
 def _outputs(W: Weights, signs: Sequence[int], X: Sequence[Sequence[float]]) -> list[Any]:
     root = mp.sqrt(len(W))
-    return [mp.fsum(a * max(_dot(w, x), mp.mpf(0)) for w, a in zip(W, signs, strict=True)) / root for x in X]
+    return [mp.fsum(a * max(dot(w, x), mp.mpf(0)) for w, a in zip(W, signs, strict=True)) / root for x in X]
 
 
 def _trained(W: Weights, signs: Sequence[int], X: Sequence[Sequence[float]], y: Sequence[Any], lr: float, steps: int) -> Weights:
@@ -23,7 +24,7 @@ def _trained(W: Weights, signs: Sequence[int], X: Sequence[Sequence[float]], y: 
         left = [u - label for u, label in zip(_outputs(W, signs, X), y, strict=True)]
         moved = []
         for w, a in zip(W, signs, strict=True):
-            pull = [mp.mpf(lr) * a / root * r if _dot(w, x) > 0 else mp.mpf(0) for r, x in zip(left, X, strict=True)]
+            pull = [mp.mpf(lr) * a / root * r if dot(w, x) > 0 else mp.mpf(0) for r, x in zip(left, X, strict=True)]
             moved.append([v - mp.fsum(p * x[k] for p, x in zip(pull, X, strict=True)) for k, v in enumerate(w)])
         W = moved
     return W
@@ -73,7 +74,3 @@ def nothing_transfers(case: Case) -> Values:
     """Gradient energy after pretraining and measured gain of a small antisymmetric ReLU net, both stages trained literally."""
     run = _run(case, mp.mpf(1))
     return [run["gradient_energy"], run["measured_gain"]]
-
-
-def _dot(a: Sequence[Any], b: Sequence[Any]) -> Any:
-    return mp.fsum(p * mp.mpf(q) for p, q in zip(a, b, strict=True))

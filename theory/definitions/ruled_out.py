@@ -10,7 +10,7 @@ from typing import Any
 import mpmath as mp
 
 from theory.definitions import cases
-from theory.definitions.gaussian import both_active
+from theory.definitions.gaussian import both_active, dot
 from theory.formula import Case, Values
 
 _NEURONS = 2
@@ -59,10 +59,6 @@ def fresh_head(case: Case) -> Values:
     return values
 
 
-def _dot(a: Sequence[float], b: Sequence[float]) -> Any:
-    return mp.fsum(mp.mpf(p) * q for p, q in zip(a, b, strict=True))
-
-
 def _in_the_plane(X: Sequence[Sequence[float]], alpha: Sequence[float], x: Sequence[float]) -> tuple[Any, Any]:
     """Mean and mean square of `g = Σ_p α_p x_p·x 1{w·x_p ≥ 0} 1{w·x ≥ 0}`: it is constant on arcs of directions of `w`."""
     kinks = sorted((mp.atan2(z[1], z[0]) + turn) % (2 * mp.pi) for z in (*X, x) for turn in (mp.pi / 2, -mp.pi / 2))
@@ -70,14 +66,14 @@ def _in_the_plane(X: Sequence[Sequence[float]], alpha: Sequence[float], x: Seque
     for start, end in zip(kinks, [*kinks[1:], kinks[0] + 2 * mp.pi], strict=True):
         middle = (start + end) / 2
         w = (mp.cos(middle), mp.sin(middle))
-        g = mp.fsum(a * _dot(z, x) for a, z in zip(alpha, X, strict=True) if _dot(w, z) > 0) if _dot(w, x) > 0 else mp.mpf(0)
+        g = mp.fsum(a * dot(z, x) for a, z in zip(alpha, X, strict=True) if dot(w, z) > 0) if dot(w, x) > 0 else mp.mpf(0)
         share = (end - start) / (2 * mp.pi)
         first, second = first + share * g, second + share * g * g
     return first, second
 
 
 def _in_space(X: Sequence[Sequence[float]], alpha: Sequence[float], x: Sequence[float]) -> tuple[Any, Any]:
-    z = [a * _dot(row, x) for a, row in zip(alpha, X, strict=True)]
+    z = [a * dot(row, x) for a, row in zip(alpha, X, strict=True)]
     pairs = [(i, j) for i in range(len(X)) for j in range(len(X))]
     alone = [both_active(x, row, 1.0) for row in X]
     triple = {(i, j): all_active(x, X[i], X[j]) for i, j in pairs if i < j}
@@ -93,7 +89,7 @@ def all_active(x: Sequence[float], p: Sequence[float], q: Sequence[float]) -> An
     difference of their cosines.
     """
     frame = _frame(x)
-    sides = [tuple(_dot(row, e) for e in frame) for row in (p, q)]
+    sides = [tuple(dot(row, e) for e in frame) for row in (p, q)]
 
     def bound(a: Any, b: Any) -> tuple[Any, Any]:
         """Cosines of the ends of the interval, larger first; (0, 1) where it is empty."""
@@ -119,11 +115,11 @@ def all_active(x: Sequence[float], p: Sequence[float], q: Sequence[float]) -> An
 
 def _frame(x: Sequence[float]) -> list[list[Any]]:
     """`x` as a unit vector, and two across it and each other."""
-    size = mp.sqrt(_dot(x, x))
+    size = mp.sqrt(dot(x, x))
     first = [v / size for v in x]
     axis = min(range(3), key=lambda i: abs(first[i]))
     across = [(mp.mpf(1) if i == axis else mp.mpf(0)) - first[axis] * v for i, v in enumerate(first)]
-    size = mp.sqrt(_dot(across, across))
+    size = mp.sqrt(dot(across, across))
     second = [v / size for v in across]
     i, j, k = first, second, range(3)
     return [first, second, [i[(n + 1) % 3] * j[(n + 2) % 3] - i[(n + 2) % 3] * j[(n + 1) % 3] for n in k]]
@@ -140,7 +136,7 @@ def hessian(case: Case) -> Values:
         moved = [[mp.mpf(W[r][i]) + shift.get(r * d + i, 0) for i in range(d)] for r in range(m)]
         total = mp.mpf(0)
         for x, y in zip(X, Y, strict=True):
-            active = [max(_dot(w, x), mp.mpf(0)) for w in moved]
+            active = [max(dot(w, x), mp.mpf(0)) for w in moved]
             for k, label in enumerate(y):
                 total += (mp.fsum(a[r][k] * h for r, h in enumerate(active)) / mp.sqrt(m) - label) ** 2 / 2
         return total

@@ -27,7 +27,8 @@ _ALWAYS = Evidence(
 # A recursion with a kernel of the caller's choice ------------------------------------------------------------------------------
 
 
-def _draw_recursion(rng: Random, index: int) -> Case:
+def draw_recursion(rng: Random, index: int) -> Case:
+    """A Gram matrix, labels, a step size, and a perturbation of its kernel at every step."""
     n = rng.randint(1, 4)
     generator = np.random.default_rng(rng.getrandbits(32))
     # Singular now and then, for more than one point.
@@ -53,7 +54,7 @@ def _draw_recursion(rng: Random, index: int) -> Case:
     }
 
 
-def _recursion(case: Case) -> dict[str, Any]:
+def recursion(case: Case) -> dict[str, Any]:
     """Residuals of `r ← (I − ηH − ηE) r` with `‖E r‖ = ε‖r‖` at every step, its direction chosen to hurt, and those with `E = 0`."""
     H, y, lr, eps = np.array(case["H"]), np.array(case["y"]), case["lr"], case["kernel_error"]
     generator = np.random.default_rng(case["perturbation"])
@@ -76,7 +77,7 @@ def _perturbed(twin: Callable[..., Any], case: Case) -> Pairs:
     """The recursion run literally with perturbations of the allowed size, chosen to hurt: how far its residual, the length of its path and
     its coefficients come out from those without.
     """
-    run, options = _recursion(case), {key: case[key] for key in ("kernel_error", "start_error")}
+    run, options = recursion(case), {key: case[key] for key in ("kernel_error", "start_error")}
     bound = twin(GramSpectrum.of(run["H"]), np.array(case["y"]), case["lr"], case["steps"], **options)
     apart = run["g"] - run["gamma"]
     return [
@@ -88,7 +89,7 @@ def _perturbed(twin: Callable[..., Any], case: Case) -> Pairs:
 
 def _simple(twin: Callable[..., Any], case: Case) -> Pairs:
     """As for `perturbed_stage`, the residual alone, from the size of `y` and the contraction."""
-    run = _recursion(case)
+    run = recursion(case)
     c = float(np.abs(1 - case["lr"] * np.linalg.eigvalsh(run["H"])).max())
     size = float(np.linalg.norm(case["y"]))
     return [(run["apart"], twin(c, case["lr"], case["kernel_error"], case["start_error"], size, case["steps"]))]
@@ -242,7 +243,7 @@ BOUNDS = (
         derivation=perturbed_run.residual,
         twin=perturbed.residual_deviation,
         pairs=_simple,
-        domain=Domain(description="0 < η < 2/λ_max, ε ≥ 0, τ ≥ 0, k = 0, 1, 2, …", draw=_draw_recursion, cases=30),
+        domain=Domain(description="0 < η < 2/λ_max, ε ≥ 0, τ ≥ 0, k = 0, 1, 2, …", draw=draw_recursion, cases=30),
         evidence=_ALWAYS,
         source="The recursion, by the triangle inequality; Arora et al. 2019 (arXiv 1901.08584), section 4, has it with O(·)",
     ),
@@ -254,7 +255,7 @@ BOUNDS = (
         derivation=perturbed_run.coefficients,
         twin=perturbed.perturbed_stage,
         pairs=_perturbed,
-        domain=Domain(description="0 < η < 2/λ_max, ε ≥ 0, τ ≥ 0, k = 0, 1, 2, …", draw=_draw_recursion, cases=30),
+        domain=Domain(description="0 < η < 2/λ_max, ε ≥ 0, τ ≥ 0, k = 0, 1, 2, …", draw=draw_recursion, cases=30),
         evidence=_ALWAYS,
         source="The recursion, by the triangle and Cauchy's inequality",
     ),

@@ -14,6 +14,7 @@ from theory.entries import modes
 from theory.formula import Case, Chain, Domain, Entry, Evidence, Tolerance, Values
 from theory.numeric import sphere
 from theory.symbolic import sphere as symbolic
+from theory.symbolic import sphere_energy
 from theory.symbolic.algebra import evaluate
 
 # Eigenvalues --------------------------------------------------------------------------------------------------------------------
@@ -210,7 +211,7 @@ ENTRIES = (
         name="sphere_trace",
         title="Trace of the tangent kernel by degree",
         statement="Σ_ℓ N_ℓ λ_ℓ = r²/2, the kernel at equal inputs; so r²/2 − Σ_{ℓ ≤ L} N_ℓ λ_ℓ is what lies in degrees above L.",
-        derivation=symbolic.trace,
+        derivation=sphere_energy.trace,
         closed_form=_closed_trace,
         twin=sphere.trace_beyond,
         call=_call_trace,
@@ -225,7 +226,7 @@ ENTRIES = (
         title="Floor of a sign teacher",
         statement="Of sgn(w·x), uniform inputs on S^{d−1}, 1 − d Γ(d/2)²/(π Γ((d + 1)/2)²) of the energy 1 lies in the odd degrees from 3 "
         "on, where H has no eigenvalue: ¼ for d = 3.",
-        derivation=symbolic.sign_floor,
+        derivation=sphere_energy.sign_floor,
         closed_form=_closed_floor,
         twin=sphere.sign_floor,
         call=_call_floor,

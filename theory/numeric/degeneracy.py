@@ -6,14 +6,16 @@ add up to the row itself, `x 1{w·x > 0} + x 1{w·x < 0} = x`, so that as many o
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
 from theory.arrays import Array, as_float, to_numpy
 from theory.errors import InvalidInput
 
-_Direction = tuple[Fraction, ...]
+Direction = tuple[int, ...]
+"""Whole numbers without a common factor."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,50 +84,57 @@ def degeneracy(X: Array) -> Degeneracy:
     X = as_float(X, "X")
     if X.ndim != 2 or 0 in X.shape:
         raise InvalidInput(f"X has shape {tuple(X.shape)}; (n, d) with n, d ≥ 1 is allowed")
-    rows: dict[_Direction, list[int]] = {}
+    rows: dict[Direction, list[int]] = {}
     zeros = 0
     for i, row in enumerate(to_numpy(X).tolist()):
-        direction = _direction(row)
-        if direction is None:
+        found = direction_of(row)
+        if found is None:
             zeros += 1
         else:
-            rows.setdefault(direction, []).append(i)
-    opposites, axes = [], []
-    for direction, indices in rows.items():
-        opposite = rows.get(tuple(-v for v in direction))
-        if opposite is not None and indices[0] < opposite[0]:
-            opposites.append((indices[0], opposite[0]))
-            axes.append(direction)
+            rows.setdefault(found[0], []).append(i)
+    opposites = opposite_pairs({direction: indices[0] for direction, indices in rows.items()})
     return Degeneracy(
         size=int(X.shape[0]),
         zeros=zeros,
         duplicates=tuple(tuple(group) for group in rows.values() if len(group) > 1),
-        opposites=tuple(opposites),
-        span=_rank(axes),
+        opposites=tuple((i, j) for _, i, j in opposites),
+        span=_rank([axis for axis, _, _ in opposites]),
     )
 
 
-def _direction(row: Sequence[float]) -> _Direction | None:
-    """The row divided by the magnitude of its first non-zero entry, exactly; `None` for a row of zeros."""
-    first = next((abs(v) for v in row if v), None)
-    if first is None:
+def direction_of(row: Sequence[float]) -> tuple[Direction, Fraction] | None:
+    """The direction of a row and the positive number to multiply it by, both exactly; `None` for a row of zeros."""
+    ratios = [float(v).as_integer_ratio() for v in row]
+    below = max(denominator for _, denominator in ratios)  # powers of two: the largest is a common one
+    whole = [numerator * (below // denominator) for numerator, denominator in ratios]
+    divisor = math.gcd(*whole)
+    if divisor == 0:
         return None
-    unit = Fraction(first)
-    return tuple(Fraction(v) / unit for v in row)
+    return tuple(w // divisor for w in whole), Fraction(divisor, below)
 
 
-def _rank(rows: Sequence[_Direction]) -> int:
-    """Rank of a matrix of rationals, by elimination."""
-    pivots: list[tuple[int, list[Fraction]]] = []
+def opposite_pairs(first: Mapping[Direction, int]) -> list[tuple[Direction, int, int]]:
+    """Each direction that occurs with its opposite, once, and the row of either, the earlier first; `first` tells a direction's row."""
+    found = []
+    for direction, i in first.items():
+        j = first.get(tuple(-v for v in direction))
+        if j is not None and i < j:
+            found.append((direction, i, j))
+    return found
+
+
+def _rank(rows: Sequence[Direction]) -> int:
+    """Rank of a matrix of whole numbers, by elimination without fractions: every entry stays a minor of it (Bareiss 1968)."""
+    pivots: list[tuple[int, list[int]]] = []
     for given in rows:
-        row = list(given)
+        row, last = list(given), 1
         for column, pivot in pivots:
-            factor = row[column]
-            if factor:
-                row = [a - factor * b for a, b in zip(row, pivot, strict=True)]
+            head, factor = pivot[column], row[column]
+            row = [(head * a - factor * b) // last for a, b in zip(row, pivot, strict=True)]
+            last = head
         lead = next((k for k, v in enumerate(row) if v), None)
         if lead is not None:
-            pivots.append((lead, [v / row[lead] for v in row]))
+            pivots.append((lead, row))
         if len(pivots) == len(given):
             break
     return len(pivots)

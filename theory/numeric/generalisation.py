@@ -31,8 +31,15 @@ def rademacher_complexity(spectrum: GramSpectrum, radius: float) -> float:
 
     The complexity itself is at least `1/√2` of it (Khintchine and Kahane).
 
+    Raises
+    ------
+    InvalidInput
+        For a radius that is negative or infinite.
+
     Source: Bartlett and Mendelson 2002, lemma 22.
     """
+    if not 0 <= radius < math.inf:
+        raise InvalidInput(f"radius is {radius!r}; a finite number ≥ 0 is allowed")
     return radius / spectrum.size * math.sqrt(scalar(namespace(spectrum.values).sum(spectrum.values)))
 
 

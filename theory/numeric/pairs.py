@@ -187,8 +187,8 @@ def check_underflow(K: Array, X: ScaledRows) -> None:
         row = int(xp.argmax(xp.astype(lost, xp.int8)))
         largest = float(X.scale[row]) * float(xp.max(xp.abs(X.rows[row, :])))
         raise InvalidInput(
-            f"K(x, x) of row {row}, whose entries reach {largest:.3g}, underflows {K.dtype}; larger inputs, or a larger init_scale or "
-            "weight_variance, are allowed"
+            f"K(x, x) of row {row}, whose entries reach {largest:.3g}, is {float(K[row, row]):.3g}, below the range of {K.dtype}; larger "
+            "inputs, or a larger init_scale or weight_variance, are allowed"
         )
 
 

@@ -11,6 +11,7 @@ last) can stand as one more term of eigenvalue 0, which bounds errors from above
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 import array_api_compat as compat
@@ -51,12 +52,12 @@ def population_flow_error(energies: Array, eigenvalues: Array, samples: float, t
     Raises
     ------
     InvalidInput
-        As `population_error`; also for a negative time.
+        As `population_error`; also for a time that is negative or infinite.
     """
     energies, eigenvalues = _by_eigenspace(eigenvalues, energies=energies)
     _check_samples(samples)
-    if not time >= 0:
-        raise InvalidInput(f"time is {time}; 0 or more is allowed")
+    if not 0 <= time < math.inf:
+        raise InvalidInput(f"time is {time}; 0 or more is allowed, and a finite number")
     left = flow_residual_filter(float(samples) * eigenvalues, float(time))
     return scalar(namespace(left).sum(energies * left**2))
 
@@ -187,8 +188,8 @@ def _left(eigenvalues: Array, samples: float, lr: float, steps: Steps) -> Array:
 
 
 def _check_samples(samples: float) -> None:
-    if not samples > 0:
-        raise InvalidInput(f"samples is {samples}; a number above 0 is allowed")
+    if not 0 < samples < math.inf:
+        raise InvalidInput(f"samples is {samples}; a number above 0 is allowed, and a finite one")
 
 
 def _by_eigenspace(eigenvalues: Array, **energies: Array) -> list[Array]:

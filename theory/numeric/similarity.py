@@ -59,12 +59,14 @@ def mode_suppression(spectrum: GramSpectrum, y_target: Array, remaining: Array, 
     Raises
     ------
     InvalidInput
-        For labels of different shapes, or a negative tolerance.
+        For labels of different shapes, or of another number than the spectrum's, or a negative tolerance.
 
     Source: arXiv 1909.12031, section 4.2, which measures it; the ratio follows from the residual mode by mode.
     """
     if tuple(y_target.shape) != tuple(remaining.shape):
         raise InvalidInput(f"y_target has shape {tuple(y_target.shape)} and remaining {tuple(remaining.shape)}; they must be equal")
+    if y_target.ndim not in (1, 2) or y_target.shape[0] != spectrum.size:
+        raise InvalidInput(f"labels have shape {tuple(y_target.shape)}; ({spectrum.size},) or ({spectrum.size}, c) is allowed")
     eps = float(namespace(spectrum.values).finfo(spectrum.values.dtype).eps)
     tolerance = _APART * spectrum.size * eps if tolerance is None else tolerance
     if not tolerance >= 0:

@@ -71,7 +71,9 @@ class ExponentialSum:
         sizes = np.linalg.norm(modes, axis=1)
         whole, unit = float(np.linalg.norm(end)) + 2 * float(sizes.sum()), eps * (modes.shape[1] + x.shape[0])
         with np.errstate(divide="ignore"):
-            log_q, near = np.log1p(-x), 4 * apart / (1 - x)
+            log_q = np.log1p(-x)
+        # (A base of 0 is one of its own, however near another's `x` is.)
+        near = 4 * apart / np.where(x < 1, 1 - x, 1.0)
         log_bases = np.concatenate([log_q, log_q[i] + log_q[j]])
         coefficients = np.concatenate([-2 * x * (modes @ end), -twice * leave * (modes @ modes.T)[i, j]])
         rounding = unit * np.concatenate([2 * x * sizes * whole, twice * leave * sizes[i] * sizes[j]])

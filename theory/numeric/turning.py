@@ -373,8 +373,8 @@ def source_noise_energy(spectrum: GramSpectrum, transfer: Array, variance: float
     """
     xp = namespace(spectrum.values)
     _check(spectrum, transfer, lr, steps)
-    if not variance >= 0:
-        raise InvalidInput(f"variance is {variance}; 0 or more is allowed")
+    if not 0 <= variance < math.inf:
+        raise InvalidInput(f"variance is {variance}; a finite number of 0 or more is allowed")
     _check_steps(steps)
     phi = integral_filter(spectrum.values, lr, steps)
     phi = xp.where(spectrum.values > 0, phi, xp.zeros_like(phi))

@@ -32,6 +32,7 @@ __all__ = [
     "stage_theory",
     # the sphere, and infinitely many samples
     "sphere",
+    "sphere_energy",
     "population",
     # landscape
     "smoothness",
@@ -123,6 +124,7 @@ from theory.symbolic import (
     slopes,
     smoothness,
     sphere,
+    sphere_energy,
     stability,
     stage_theory,
     steps_to_loss,

@@ -129,6 +129,31 @@ def coefficients() -> Chain:
 
 
 @cache
+def longest_path() -> Chain:
+    """`η Σ_j ‖r(j)‖ ≤ (τ + ‖y‖)/(λ_min − ε)`."""
+    base, later = sp.Symbol("x_e", positive=True), sp.Symbol("u_k", nonnegative=True)
+    total = (1 - base**k) / (1 - base)
+    margin = sp.Symbol("mu_e", positive=True)
+    return Chain(
+        title="The longest path",
+        steps=(
+            *line(
+                (tau + size) * (1 - eta * (lam - epsilon)) ** k,
+                ("‖r(k)‖ ≤ (1 − ηλ_min + ηε)^k (τ + ‖y‖), by residual_deviation and ‖q(k)y‖ ≤ (1 − ηλ_min)^k ‖y‖", (tau + size) * base**k),
+            ),
+            *line(total + base**k, ("summed over steps by induction: one more term", total.subs(k, k + 1))),
+            *line(
+                eta * (1 - later) / (eta * margin),
+                ("(1 − x^k)/(1 − x) with 1 − x = ημ, μ = λ_min − ε, and u = x^k in [0, 1]; at most", 1 / margin, "simplify", "≤"),
+            ),
+        ),
+        results={"path": 1 / margin},
+        where={base: 1 - eta * (lam - epsilon)},
+        ranges={later: between(0, 1), margin: between(0, 2), epsilon: between(0, Fraction(1, 10))},
+    )
+
+
+@cache
 def least_fit() -> Chain:
     """`‖W(k) − W(0)‖² ≤ yᵀH⁻¹y`, mode by mode, for `ηλ ≤ 1`."""
     left = sp.Symbol("q", nonnegative=True)

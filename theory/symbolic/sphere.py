@@ -63,11 +63,10 @@ odd = 2 * half + 1
 step_value = (-1) ** half * sp.gamma(d / 2) * sp.gamma(odd / 2) / (2 * sp.pi * sp.gamma((odd + d) / 2))
 
 
-floor = 1 - d * sp.gamma(d / 2) ** 2 / (sp.pi * sp.gamma((d + 1) / 2) ** 2)
-_count = (2 * ell + d - 2) * sp.gamma(ell + d - 2) / (sp.gamma(ell + 1) * sp.gamma(d - 1))
+count_of_degree = (2 * ell + d - 2) * sp.gamma(ell + d - 2) / (sp.gamma(ell + 1) * sp.gamma(d - 1))
 
 
-def _monomial(degree: Expression, twice: Expression) -> Expression:
+def monomial_eigenvalue(degree: Expression, twice: Expression) -> Expression:
     """Eigenvalue of degree `ℓ` of `t^n`, `n = ℓ + 2j`."""
     power = degree + 2 * twice
     return sp.gamma(power + 1) * sp.gamma(d / 2) / (2**power * sp.gamma(twice + 1) * sp.gamma((power + degree + d) / 2))
@@ -89,12 +88,12 @@ def multiplicity() -> Chain:
                 count - below,
                 (
                     "the Laplacian maps degree ℓ onto degree ℓ − 2; harmonics are what it sends to zero",
-                    _count,
+                    count_of_degree,
                     "numbers",
                 ),
             ),
         ),
-        results={"count": _count},
+        results={"count": count_of_degree},
         ranges=RANGES,
     )
 
@@ -206,80 +205,6 @@ def tangent_kernel() -> Chain:
 
 
 @cache
-def trace() -> Chain:
-    """A power series with positive coefficients: each power has the trace 1, so that the traces add up to the kernel at 1."""
-    counts = {parity: _count.subs(ell, 2 * half + parity - 2 * more) for parity in (0, 1)}
-    powers = {parity: _monomial(2 * half + parity - 2 * more, more) for parity in (0, 1)}
-    tangent_value = rho * (sp.pi - sp.acos(rho)) / (2 * sp.pi)
-    return Chain(
-        title="The trace of the tangent kernel by degree",
-        steps=(
-            *(
-                step
-                for parity, words in (
-                    (1, "an odd power t^n of the cosine: N_ℓ times its eigenvalue of degree ℓ = n − 2j, over all"),
-                    (0, "an even one"),
-                )
-                for step in line(sp.Sum(counts[parity] * powers[parity], (more, 0, half)), (words, sp.Integer(1), "numbers"))
-            ),
-            *line(
-                sp.Derivative(tangent_value, rho),
-                (
-                    "H's power series: ρ/4 and even powers from the arcsine",
-                    sp.Rational(1, 4) + (sp.asin(rho) + rho / sp.sqrt(1 - rho**2)) / (2 * sp.pi),
-                    "numbers",
-                ),
-            ),
-            *line(
-                sp.Derivative(sp.asin(rho), rho),
-                (
-                    "whose coefficients are all positive, as those of (1 − ρ²)^{−1/2}",
-                    (1 - rho**2) ** sp.Rational(-1, 2),
-                    "evaluate",
-                ),
-            ),
-            *line(
-                at(tangent_value, rho, 1),
-                (
-                    "so H is a sum of powers with positive coefficients, whose traces are 1: its trace is their sum, H at 1",
-                    sp.Rational(1, 2),
-                    "evaluate",
-                ),
-            ),
-            *line(r * r * sp.Rational(1, 2), ("inputs of norm r", r**2 / 2)),
-        ),
-        results={"trace": r**2 / 2},
-        ranges=RANGES,
-    )
-
-
-@cache
-def sign_floor() -> Chain:
-    """Of the sign only its part of degree 1 is in a degree that the kernel has."""
-    weight = density * sp.sin(omega) ** (d - 2)
-    mean = sp.gamma(d / 2) / (sp.sqrt(sp.pi) * sp.gamma((d + 1) / 2))
-    return Chain(
-        title="The floor of a sign teacher",
-        steps=(
-            *line(
-                sp.Integral(weight * legendre(2 * half + 2, sp.cos(omega)), (omega, 0, sp.pi / 2)),
-                ("an even degree from 2 on: sgn t = 2 · 1{t ≥ 0} − 1, and neither has a part in it", sp.Integer(0), "numbers"),
-            ),
-            *line(2 * sp.Integral(weight, (omega, 0, sp.pi / 2)) - 1, ("nor has sgn in degree 0", sp.Integer(0), "numbers")),
-            *line(2 * sp.Integral(weight * sp.cos(omega), (omega, 0, sp.pi / 2)), ("degree 1, P_1 = t: E|t|", mean, "numbers")),
-            *line(
-                sp.Integral(weight * sp.cos(omega) ** 2, (omega, 0, sp.pi)),
-                ("E t² = 1/d, so that √d t is normalised: its energy is d (E|t|)²", 1 / d, "numbers"),
-            ),
-            *line(1 - d * mean**2, ("the rest of E sgn² = 1 is in degrees of eigenvalue 0", floor)),
-            *line(sp.Subs(floor, d, 3), ("d = 3", sp.Rational(1, 4), "evaluate")),
-        ),
-        results={"floor": floor},
-        ranges=RANGES,
-    )
-
-
-@cache
 def relu() -> Chain:
     """`d` times the squares of the expansion of the ReLU, `t · 1{t ≥ 0}`."""
     above = -s_below * (ell - 1) / (ell - 1 + d)
@@ -358,7 +283,7 @@ def zonal() -> Chain:
     power = ell + 2 * more
     weight = density * sp.sin(omega) ** (d - 2)
     parts = sp.gamma(power + 1) / sp.gamma(power - ell + 1) * sp.gamma((d - 1) / 2) / (2**ell * sp.gamma(ell + (d - 1) / 2))
-    closed = _monomial(ell, more)
+    closed = monomial_eigenvalue(ell, more)
     turned = sp.cos(tilt) * sp.cos(other) + sp.sin(tilt) * sp.sin(other) * sp.cos(omega)
 
     def second(x: Expression) -> Expression:

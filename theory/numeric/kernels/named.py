@@ -49,9 +49,10 @@ def kernel(activation: str | Callable[[Array], Array], *, init_scale: float = 1.
     InvalidInput
         For an unknown name or option, or a value out of range.
     """
+    given: dict[str, Any] = {}
     if callable(activation):
         build: Callable[..., Activation] = Quadrature
-        options = {"function": activation, **options}
+        given = {"function": activation}
     elif isinstance(activation, str) and activation in _ACTIVATIONS:
         build = _ACTIVATIONS[activation]
     else:
@@ -59,7 +60,7 @@ def kernel(activation: str | Callable[[Array], Array], *, init_scale: float = 1.
         hint = f"did you mean {near[0]}? " if near else ""
         raise InvalidInput(f"activation is {activation!r}; {hint}{', '.join(NAMES)} or a function of an array is allowed")
     try:
-        built = build(**options)
+        built = build(**given, **options)
     except TypeError:
         raise InvalidInput(f"options {sorted(options)} were given for activation {activation!r}, which does not take all of them") from None
     return Kernel(activation=built, init_scale=init_scale)

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
+from numbers import Real
 from typing import NamedTuple
 
 import array_api_compat as compat
@@ -59,8 +60,9 @@ class Quadrature(Activation):
         for given, what in ((self.function, "function"), (self.derivative, "derivative")):
             if not callable(given) and not (what == "derivative" and given is None):
                 raise InvalidInput(f"{what} is {given!r}; a function of an array is allowed")
-        if not all(isinstance(k, (int, float)) and math.isfinite(k) for k in self.kinks):
+        if not isinstance(self.kinks, Sequence) or not all(isinstance(k, Real) and math.isfinite(k) for k in self.kinks):
             raise InvalidInput(f"kinks are {self.kinks!r}; a tuple of finite numbers is allowed")
+        object.__setattr__(self, "kinks", tuple(map(float, self.kinks)))
         if not isinstance(self.tolerance, float) or not 0 < self.tolerance < 1:
             raise InvalidInput(f"tolerance is {self.tolerance!r}; a number in (0, 1) is allowed")
 
