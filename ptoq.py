@@ -180,7 +180,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         return _run(arguments)
     except KeyboardInterrupt:
-        _fail("interrupted; what was finished is kept, and the same command goes on from there")
+        _fail("interrupted; what an experiment had finished is kept, and the same command goes on from there")
         return 130
 
 

@@ -147,10 +147,7 @@ def _fresh_claims(config: Config, task: SphereSource, errors: np.ndarray, fresh:
 
 def _floor_claims(config: Config, task: SphereSource, errors: np.ndarray) -> Iterator[Claim]:
     without = _without_constant(task)
-    if without.floor < FLOOR_SEEN:
-        return
-    f"{task.label}, n = {config.sizes[0]} to {config.sizes[-1]}"
-    if not task.constant:
+    if without.floor < FLOOR_SEEN or not task.constant:
         return
     transfer = task.transfer()
     k = config.steps[-1]

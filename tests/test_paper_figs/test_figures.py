@@ -243,7 +243,7 @@ def test_population_plots_every_size_its_bias_and_its_eigenvalues(records, tmp_p
     found = [[m["mean"] / e["predicted"] for m in e["measured"]] for e in results["eigenvalues"] if e["task"] == task]
     assert [means(c) for c in eigenvalues.containers] == found
     shown = [[t.get_text() for t in axes.texts if "floor" in t.get_text()] for axes in figure.axes[:columns]]
-    assert [len(words) for words in shown] == [1, 2, 0]
+    assert [len(words) for words in shown] == [1, 1, 0]
     assert len(table(files)) == len(results["cells"]) + len(results["eigenvalues"]) * len(sizes)
     plt.close("all")
 
