@@ -73,7 +73,10 @@ class Reproduce:
         write_report(self.out / "report.html", records, drawn, formulas)
         code = report(claims, self.json)
         broken = [f["name"] for f in formulas if not f["passed"]]
-        say(f"theory: {len(formulas) - len(broken)} of {len(formulas)} formulas agree" + "".join(f", {name} broke" for name in broken))
+        say(
+            f"theory: {len(formulas) - len(broken)} of {len(formulas)} formulas and bounds hold"
+            + "".join(f", {name} broke" for name in broken)
+        )
         say(f"all of it took {time.perf_counter() - started:.0f} s; open {(self.out / 'report.html').resolve()}")
         return 1 if broken else code
 
@@ -107,15 +110,15 @@ class Reproduce:
 
 
 def _check_theory() -> list[dict[str, Any]]:
-    """Every formula's name, title, evidence and whether its check passed."""
+    """Every formula's and bound's name, title, evidence and whether its check passed."""
     from theory import registry
-    from theory.checking import check
+    from theory.inequality import check_entry
 
     begun = time.perf_counter()
-    say(f"theory: checking {len(registry.ENTRIES)} formulas …")
+    say(f"theory: checking {len(registry.ENTRIES)} formulas and {len(registry.BOUNDS)} bounds …")
     found = []
-    for entry in registry.ENTRIES:
-        result = check(entry)
+    for entry in registry.ALL:
+        result = check_entry(entry)
         for failure in result.failures:
             say(f"theory {entry.name}: {failure}")
         found.append({"name": entry.name, "title": entry.title, "evidence": entry.evidence.kind, "passed": result.passed})

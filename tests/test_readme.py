@@ -73,3 +73,47 @@ def test_the_numbers_are_those_of_the_records():
             accuracy = summary["test_accuracy"]
             assert f"{100 * accuracy['mean']:.1f} ± {100 * accuracy['standard_error']:.1f} %" in TEXT
     assert json.dumps(by_name["kernel_prediction"]["results"]["summary"][0]["valid_to"]) == "[5, 24, 8]"
+
+
+def percent(value, digits):
+    return f"{100 * value:.{digits}f}".replace("-", "−")
+
+
+def test_the_numbers_on_bounds_are_those_of_the_record():
+    (record,) = (r for r in records() if r["experiment"] == "guarantees")
+    results = record["results"]
+    predicted, last = results["predicted"]["displacement"], results["cells"][-1]
+    assert f"a width of {results['least_width']:,} guarantees the displacement\n  within 10 % with probability 95 %" in TEXT
+    assert (record["config"]["tolerance"], record["config"]["delta"], last["width"]) == (0.1, 0.05, results["least_width"])
+    assert f"stay within {percent(last['values']['apart']['mean'] / predicted, 2)} % on average" in TEXT
+    assert f"implies {percent(last['measured']['norm']['bands']['displacement']['mean'] / predicted, 1)} % without" in TEXT
+    assert f"only {results['slack'][0]['bound'] / results['slack'][0]['measured']:.2f} times the farthest" in TEXT
+    (end,) = (row for row in results["digits"] if row["steps"] is None)
+    width, power_law = (f"{end[key]:.1e}".replace("+", "") for key in ("width", "power_law"))
+    assert f"a width of {width}, where the power law n⁶/(λ⁴δ³) asks for {power_law}" in TEXT
+
+
+def test_the_numbers_on_drift_ranks_and_heads_are_those_of_the_records():
+    claims = {
+        name: [c for r in records() if r["experiment"] == name for c in r["claims"]]
+        for name in ("drift_size", "generalisation", "fresh_head")
+    }
+    drift = {
+        c["at"]: c for c in claims["drift_size"] if c["claim"] == "displacement over the frozen kernel's, less 1" and "digits" in c["where"]
+    }
+    for at, words in (
+        ("50 steps", "{} ± {} %\n  in displacement after 50 steps for {} % computed"),
+        ("5 steps", "{} ± {} % after 5 for {} %"),
+    ):
+        assert words.format(*(percent(drift[at][key], 3) for key in ("measured", "standard_error", "predicted"))) in TEXT
+    found = [c for c in claims["generalisation"] if c["statistic"] == "at least" and " / " in c["where"]]
+    pairs = {way: [c["measured"] for c in found if c["claim"].startswith(way)] for way in ("complexity", "generalised")}
+    for way, words in (
+        ("complexity", "rank correlations of {:.3f} to {:.3f}"),
+        ("generalised", "from training data alone {:.3f} to {:.3f}"),
+    ):
+        assert words.format(min(pairs[way]), max(pairs[way])) in TEXT
+    heads = [c for c in claims["fresh_head"] if "fresh head, root mean square" in c["claim"]]
+    for claim in heads:
+        assert f"{claim['measured']:.3f} ± {claim['standard_error']:.3f}".replace("-", "−") in TEXT
+    assert len(heads) == 2

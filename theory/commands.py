@@ -83,9 +83,8 @@ def check(names: Sequence[str], json: bool, bounds: bool = False, examples: int 
         For an unknown name, a formula's name with `bounds`, or fewer than one example, before anything is checked.
     """
     from theory import registry
-    from theory.checking import check as check_formula
     from theory.formula import Bound
-    from theory.inequality import check_bound, explore
+    from theory.inequality import check_entry, explore
 
     entries = registry.select(names)
     if bounds:
@@ -96,17 +95,12 @@ def check(names: Sequence[str], json: bool, bounds: bool = False, examples: int 
             raise InvalidInput(f"examples is {examples}; at least 1 is allowed")
         entries = tuple(e for e in entries if isinstance(e, Bound))
 
-    def check_entry(entry: Entry | Bound) -> CheckResult:
-        if not isinstance(entry, Bound):
-            return check_formula(entry)
-        return explore(entry, examples) if bounds else check_bound(entry)
-
     width = max(len(e.name) for e in entries)
     results = []
     for number, entry in enumerate(entries, start=1):
         if json and sys.stderr.isatty():
             print(f"\r\x1b[K{number}/{len(entries)} {entry.name}", end="", file=sys.stderr, flush=True)
-        result = check_entry(entry)
+        result = explore(entry, examples) if bounds and isinstance(entry, Bound) else check_entry(entry)
         results.append(result)
         if not json:
             print(_result_line(result, width), flush=True)

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from theory.checking import built, shown_case, told
+from theory.checking import built, check, shown_case, told
 from theory.errors import InvalidInput
-from theory.formula import Bound, Case, CheckResult, Failure
+from theory.formula import Bound, Case, CheckResult, Entry, Failure
 from theory.symbolic.algebra import verify
 
 # What float64 may add to either side of a tight bound: √eps of it.
@@ -46,6 +46,11 @@ class _Tally:
             if bound.delta is None:
                 raise AssertionError(f"exceeded by {-slack:.3g} of the bound at {shown_case(case)}")
         return slack
+
+
+def check_entry(entry: Entry | Bound) -> CheckResult:
+    """Check a formula or a bound."""
+    return check_bound(entry) if isinstance(entry, Bound) else check(entry)
 
 
 def check_bound(bound: Bound) -> CheckResult:
