@@ -83,6 +83,10 @@ def _character(c: str) -> str:
     base, *marks = list(unicodedata.normalize("NFD", c))
     if base.isascii() and len(marks) == 1 and marks[0] in _COMBINING:
         return rf"\{_COMBINING[marks[0]]}{{{base}}}"
+    # ₁ and ² where no letter is before them to carry them.
+    kind, *rest = unicodedata.decomposition(c).split() or [""]
+    if kind in ("<sub>", "<super>") and len(rest) == 1:
+        return rf"\text{kind.strip('<>')}script{{{_character(chr(int(rest[0], 16)))}}}"
     raise InvalidInput(f"{c!r} (U+{ord(c):04X}) has no spelling in LaTeX here; allowed are ASCII, accented letters and {''.join(_SIGNS)}")
 
 

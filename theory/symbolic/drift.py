@@ -45,9 +45,18 @@ def run() -> Chain:
                 sp.Integral((preactivation + reach) * density, (preactivation, 0, sp.oo)),
                 ("active neurons with a = sign y are pushed up by C: their mean activation, s ~ N(0, τ²), τ = κ‖x‖", up, "evaluate"),
             ),
+            # In two integrals: of the one over (s − C), SymPy's result depends on the order of a set.
             *line(
-                sp.Integral((preactivation - reach) * density, (preactivation, reach, sp.oo)),
-                ("the others down, and those with s < C are off and stay at their hyperplane", down, "evaluate"),
+                sp.Integral(preactivation * density, (preactivation, reach, sp.oo)),
+                ("the others down: those still on, s > C, had the mean activation", tau * bell(reach / tau), "evaluate"),
+            ),
+            *line(
+                sp.Integral(density, (preactivation, reach, sp.oo)),
+                (
+                    "and are this share, each lower by C; those with s < C are off and stay at their hyperplane",
+                    tail(reach / tau),
+                    "evaluate",
+                ),
             ),
             *line(
                 sp.sqrt(m) / 2 * (up - down).subs({reach: moved * tau}).subs(tau, kappa * norm),
