@@ -150,7 +150,10 @@ class SquaredReLU(Activation):
 
 @dataclass(frozen=True)
 class Monomial(Activation):
-    """`σ(x) = x^power`."""
+    """`σ(x) = x^power`, from 1 to 20.
+
+    Dual and Gram function are within 4 ulp of their natural scale up to power 6, within about 6 at power 20.
+    """
 
     power: int = 2
 
@@ -187,11 +190,11 @@ class Monomial(Activation):
 
     def dual(self, pair: Correlated) -> Array:
         """`Σ_k a_k² k! ρ^k` over `(s t)^p`, `a_k = p!/(k! ((p − k)/2)! 2^((p−k)/2))` the coefficients of `x^p` in Hermite polynomials."""
-        return _series(_hermite_weights(self.power), pair.cosine)
+        return _dual_series(_hermite_weights(self.power), pair)
 
     def derivative_dual(self, pair: Correlated) -> Array:
         """`p²` times the dual of `x^(p−1)`."""
-        return self.power**2 * _series(_hermite_weights(self.power - 1), pair.cosine)
+        return self.power**2 * _dual_series(_hermite_weights(self.power - 1), pair)
 
     def output_apart(self, pair: Correlated, correlation: Array) -> Array:
         """`1 − ρ' = (1 − ρ) Σ_k w_k (1 + ρ + … + ρ^(k−1))` with `w_k` the shares of the dual's coefficients; `1 − ρ²` is factored out where
@@ -350,6 +353,14 @@ def _series(coefficients: Sequence[float], x: Array) -> Array:
     for c in reversed(coefficients):
         total = total * x + c
     return total
+
+
+def _dual_series(weights: Sequence[float], pair: Correlated) -> Array:
+    """`Σ_k w_k ρ^k`, with what rounding took from `ρ` near ±1, where a high power would show it: `1 ∓ ρ` has all its digits there."""
+    xp = namespace(pair.cosine)
+    rest = xp.where(pair.cosine > 0, (1 - pair.cosine) - pair.apart, pair.together - (1 + pair.cosine))
+    slope = _series([k * w for k, w in enumerate(weights)][1:], pair.cosine)
+    return _series(weights, pair.cosine) + slope * rest
 
 
 # Taylor coefficients in t² after the leading power; below 1 they reach the last digit.
