@@ -173,6 +173,28 @@ def test_four_ulp_at_other_slopes(slope):
     assert_four_ulp(kernel("leaky_relu", slope=slope), 1.0, *pairs(np.float64, 2, seed=5, n=6))
 
 
+@pytest.mark.parametrize("power", [5, 6])
+def test_four_ulp_at_higher_powers(power):
+    """Against the Hermite expansion, whose coefficient of `ρ^k` is `k! (p choose k)² ((p − k − 1)!!)²`."""
+    X, Z = pairs(np.float64, 3, seed=3, n=6)
+
+    def series(q, x):
+        odd = [mp.fac2(q - k - 1) if q > k else mp.mpf(1) for k in range(q + 1)]
+        return mp.fsum(mp.factorial(k) * (mp.binomial(q, k) * odd[k]) ** 2 * x**k for k in range(q % 2, q + 1, 2))
+
+    k = kernel("monomial", power=power)
+    dual, gram = k.dual(X, Z), k.gram(X, Z)
+    with mp.workdps(60):
+        for i, x in enumerate(X.tolist()):
+            for j, z in enumerate(Z.tolist()):
+                xx, zz, xz = (mp.fsum(mp.mpf(a) * mp.mpf(b) for a, b in zip(u, v, strict=True)) for u, v in ((x, x), (z, z), (x, z)))
+                size = mp.sqrt(xx * zz)
+                true = series(power, xz / size) * size**power, power**2 * xz * series(power - 1, xz / size) * size ** (power - 1)
+                scale = series(power, 1) * size**power, power**2 * series(power - 1, 1) * size**power
+                for value, exact, natural in zip((dual[i, j], gram[i, j]), true, scale, strict=True):
+                    assert_exact(float(value), exact, ulps=4, scale=float(natural))
+
+
 # ---- algebra
 
 
