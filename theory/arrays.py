@@ -76,3 +76,8 @@ def as_float(x: Array, name: str) -> Array:
 def scalar(x: Array) -> float:
     """A zero-dimensional array as a Python float, from any device."""
     return float(to_numpy(x))
+
+
+def rows_times(g: Array, y: Array) -> Array:
+    """Row `i` of `y`, `(n,)` or `(n, c)`, times `g[i]`."""
+    return g * y if y.ndim == 1 else g[:, None] * y

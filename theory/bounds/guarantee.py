@@ -13,7 +13,7 @@ import numpy as np
 
 from theory.arrays import to_numpy
 from theory.bounds.chance import check_delta
-from theory.bounds.initial_kernel import InitialKernel, entrywise_deviation, flip_probability, flipped_share, kernel_change
+from theory.bounds.initial_kernel import InitialKernel, entrywise_deviation, flip_probability, flipped_share, kernel_change, operator_norm
 from theory.bounds.perturbed import PerturbedStage
 from theory.bounds.transfer import ErrorBounds, KernelErrors, PerturbedTransfer
 from theory.errors import DoesNotApply, InvalidInput
@@ -171,7 +171,7 @@ class _Setting:
         self.points = np.concatenate(self.sets)
         ends = np.cumsum([0, *map(len, self.sets)])
         self.slices = [slice(int(a), int(b)) for a, b in pairwise(ends)]
-        self.norms = [float(np.linalg.norm(X, ord=2)) for X in self.sets]
+        self.norms = [operator_norm(X) for X in self.sets]
         self.kernel = InitialKernel(self.points)
         self.turns = {key: kernel_change(self.points[a], None if a is b else self.points[b], 1.0) for key, (a, b) in self._blocks().items()}
 
@@ -190,7 +190,7 @@ class _Setting:
         initial = dict.fromkeys(self._blocks(), joint)
         if few:
             entries = entrywise_deviation(self.points, neurons, self.delta / 4)
-            initial = {key: min(joint, float(np.linalg.norm(entries[a, b], ord=2))) for key, (a, b) in self._blocks().items()}
+            initial = {key: min(joint, operator_norm(entries[a, b])) for key, (a, b) in self._blocks().items()}
 
         def errors(radius: float) -> tuple[KernelErrors, float]:
             share = flipped_share(radius, self.init_scale, neurons, len(self.points), self.delta / 2)

@@ -55,8 +55,8 @@ class InitialKernel:
         points = to_numpy(X).astype(np.float64)
         inner = points @ points.T
         self.points = len(points)
-        self.variance = _norm(to_numpy(gram_matrix_variance(points)))
-        self.largest = max(_norm(inner), _norm(to_numpy(relu_gram(points))))
+        self.variance = operator_norm(to_numpy(gram_matrix_variance(points)))
+        self.largest = max(operator_norm(inner), operator_norm(to_numpy(relu_gram(points))))
         self.second_moment = expected_gram_error(points, 1)
         self.size = float(np.linalg.norm(inner))
 
@@ -146,7 +146,7 @@ def kernel_change(X: Array, Z: Array | None, share: float) -> float:
     sizes = 2 * np.abs(points @ (points if Z is None else to_numpy(Z)).T)
     if Z is None:
         np.fill_diagonal(sizes, np.diagonal(sizes) / 2)
-    return share * _norm(sizes)
+    return share * operator_norm(sizes)
 
 
 def neuron_movement(inputs: Sequence[Array], paths: Sequence[float], width: int) -> float:
@@ -159,8 +159,9 @@ def neuron_movement(inputs: Sequence[Array], paths: Sequence[float], width: int)
         `η Σ_j ‖r_S(j)‖` of each stage.
     width : int
     """
-    return sum(_norm(to_numpy(X)) * path for X, path in zip(inputs, paths, strict=True)) / math.sqrt(width)
+    return sum(operator_norm(to_numpy(X)) * path for X, path in zip(inputs, paths, strict=True)) / math.sqrt(width)
 
 
-def _norm(A: np.ndarray) -> float:
+def operator_norm(A: np.ndarray) -> float:
+    """The largest singular value."""
     return float(np.linalg.norm(A, ord=2))

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from theory.arrays import to_numpy
+from theory.bounds.initial_kernel import operator_norm
 from theory.bounds.transfer import KernelErrors
 from theory.errors import InvalidInput
 from theory.predict import GramBlocks
@@ -120,7 +121,7 @@ def kernel_errors(
         X, residuals = stages[stage]
         errors = [count / len(W) * (points @ X.T) - block for count in sums.get(key, ())]
         along = max((_along(E, r) for E, r in zip(errors, residuals, strict=True)), default=0.0)
-        return max(map(_norm, errors), default=0.0), along
+        return max(map(operator_norm, errors), default=0.0), along
 
     def moments(stage: str) -> tuple[float, float]:
         X, residuals = stages[stage]
@@ -128,7 +129,7 @@ def kernel_errors(
         errors = sums[f"{stage} moments"].reshape(k, n, k, n) / len(W) * (X @ X.T)[:, None] - H[stage][:, None]
         units = residuals / np.linalg.norm(residuals, axis=1, keepdims=True).clip(np.finfo(float).tiny)
         along = float(np.abs(np.einsum("ip,ipjq,jq->ij", units, errors, units)).max(initial=0.0))
-        return max((_norm(errors[i, :, j]) for i in range(k) for j in range(i, k)), default=0.0), along
+        return max((operator_norm(errors[i, :, j]) for i in range(k) for j in range(i, k)), default=0.0), along
 
     measured = {
         "source": block("source own", X_P, "source", H["source"]),
@@ -187,7 +188,3 @@ def _along(E: np.ndarray, r: np.ndarray) -> float:
     """`‖E r‖/‖r‖`; 0 where there is no residual left."""
     size = float(np.linalg.norm(r))
     return float(np.linalg.norm(E @ r)) / size if size else 0.0
-
-
-def _norm(A: np.ndarray) -> float:
-    return float(np.linalg.norm(A, ord=2))

@@ -11,6 +11,7 @@ import mpmath as mp
 import numpy as np
 
 from theory.bounds import chance, generalisation, guarantee, initial_kernel
+from theory.bounds.initial_kernel import operator_norm
 from theory.definitions import network, problems
 from theory.entries.bounds_run import Pairs
 from theory.formula import Bound, Case, Domain, Evidence
@@ -81,8 +82,8 @@ def _gap(X: np.ndarray, H: np.ndarray, W: np.ndarray) -> np.ndarray:
 def _bernstein(twin: Callable[..., Any], case: Case) -> Pairs:
     """`‖H(W(0)) − H‖` of drawn neurons, from the exact matrix variance."""
     X, H, W = _start(case)
-    largest = max(_norm(X @ X.T), _norm(H))
-    return [(_norm(_gap(X, H, W)), twin(_norm(gram_matrix_variance(X)), largest, len(X), len(W), DELTA))]
+    largest = max(operator_norm(X @ X.T), operator_norm(H))
+    return [(operator_norm(_gap(X, H, W)), twin(operator_norm(gram_matrix_variance(X)), largest, len(X), len(W), DELTA))]
 
 
 def _mean(twin: Callable[..., Any], case: Case) -> Pairs:
@@ -102,16 +103,16 @@ def _entries(twin: Callable[..., Any], case: Case) -> Pairs:
 def _initial(twin: Callable[..., Any], case: Case) -> Pairs:
     """`‖H(W(0)) − H‖` of drawn neurons."""
     X, H, W = _start(case)
-    return [(_norm(_gap(X, H, W)), twin(X, len(W), DELTA))]
+    return [(operator_norm(_gap(X, H, W)), twin(X, len(W), DELTA))]
 
 
 def _least_eigenvalue(twin: Callable[..., Any], case: Case) -> Pairs:
     """`(1 − ε)λ_min(H)` against `λ_min(H(W(0)))` of as many drawn neurons as are asked for."""
     X, H, _ = _start(case)
     least, share = float(np.linalg.eigvalsh(H)[0]), case["share"]
-    if least < 0.02 * _norm(H):
+    if least < 0.02 * operator_norm(H):
         return []
-    neurons = twin(least, _norm(X), len(X), share, DELTA)
+    neurons = twin(least, operator_norm(X), len(X), share, DELTA)
     _, _, W = _start(case, neurons)
     return [((1 - share) * least, float(np.linalg.eigvalsh(_gap(X, H, W) + H)[0]))]
 
@@ -205,10 +206,6 @@ def _net_complexity(twin: Callable[..., Any], case: Case) -> Pairs:
     reach = float((np.abs(W @ X.T) <= case["radius"] * np.linalg.norm(X, axis=1)).mean())
     trace = float(((W @ X.T > 0).mean(axis=0) * (X**2).sum(axis=1)).sum())
     return [(float(np.mean(best)), twin(trace, B, C, reach, n))]
-
-
-def _norm(A: np.ndarray) -> float:
-    return float(np.linalg.norm(A, ord=2))
 
 
 _ANY_START = "any inputs; from 1 to 500 independent neurons; δ = 0.1"

@@ -21,7 +21,7 @@ import math
 
 import numpy as np
 
-from theory.arrays import Array, namespace, scalar
+from theory.arrays import Array, namespace, rows_times, scalar
 from theory.numeric.checks import check_decay
 from theory.numeric.optimisers import difference_filter, heavy_ball_integral_filter, heavy_ball_residual_filter
 from theory.numeric.spectrum import GramSpectrum, Steps
@@ -138,7 +138,7 @@ def displacement(
         return scalar(xp.sqrt(xp.sum(mode_energy(spectrum, y) * phi * phi * spectrum.values)))
     gamma = _coefficient_modes(spectrum, y, lr, steps, decay, momentum, carried)
     forgotten = 1 - remembered(lr, steps, decay, momentum)
-    moved = scalar(xp.sum(_by_row(spectrum.values, gamma) * gamma))
+    moved = scalar(xp.sum(rows_times(spectrum.values, gamma) * gamma))
     along = scalar(xp.sum(gamma * spectrum.project(carried)))
     # Rounding can take the square of a movement that all but vanishes below zero.
     return math.sqrt(max(0.0, moved - 2 * forgotten * along + (forgotten * distance) ** 2))
@@ -152,11 +152,11 @@ def _coefficient_modes(
     zero = xp.zeros_like(spectrum.values)
     # The rows h(x) have no component along null vectors: what the filters make of the rounding there is left out.
     phi = xp.where(inside, decayed_integral_filter(spectrum.values, lr, steps, decay, momentum), zero)
-    gamma = _by_row(phi, spectrum.project(y))
+    gamma = rows_times(phi, spectrum.project(y))
     if carried is None:
         return gamma
     psi = xp.where(inside, difference_filter(spectrum.values, decay, lr, steps, momentum), zero)
-    return gamma - _by_row(psi, spectrum.project(carried))
+    return gamma - rows_times(psi, spectrum.project(carried))
 
 
 def _residual_modes(
@@ -164,12 +164,8 @@ def _residual_modes(
 ) -> Array:
     projected = spectrum.project(y)
     if carried is None:
-        return _by_row(decayed_residual_filter(spectrum.values, lr, steps, decay, momentum), projected)
+        return rows_times(decayed_residual_filter(spectrum.values, lr, steps, decay, momentum), projected)
     check_decay(decay)
     left = heavy_ball_residual_filter(spectrum.values + decay, lr, steps, momentum)
     held = decay * decayed_integral_filter(spectrum.values, lr, steps, decay, momentum)
-    return _by_row(left, projected - spectrum.project(carried)) + _by_row(held, projected)
-
-
-def _by_row(g: Array, y: Array) -> Array:
-    return g * y if y.ndim == 1 else g[:, None] * y
+    return rows_times(left, projected - spectrum.project(carried)) + rows_times(held, projected)

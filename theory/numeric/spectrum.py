@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import array_api_compat as compat
 
-from theory.arrays import Array, namespace, scalar
+from theory.arrays import Array, namespace, rows_times, scalar
 from theory.errors import InvalidInput, UnstableStep
 
 Steps = int | None
@@ -93,7 +93,7 @@ class GramSpectrum:
 
     def apply(self, filter_values: Array, y: Array) -> Array:
         """`V diag(g) Vᵀ y` for filter values `g` ((n,)) and `y` ((n,) or (n, c))."""
-        return self.vectors @ _rows_times(filter_values, self.project(y))
+        return self.vectors @ rows_times(filter_values, self.project(y))
 
     def check_step(self, lr: float, steps: Steps, name: str, allow_unstable: bool | None = None) -> bool:
         """Whether step size `lr` is stable, `lr ≤ 2/λ_max`; `allow_unstable=None` where the caller has no such option.
@@ -131,10 +131,6 @@ class GramSpectrum:
                 f"{name} = {lr:.6g} overflows {self.values.dtype} within {steps} steps; "
                 f"at most 2/λ_max = {2 / self.largest:.6g}, or fewer steps, is allowed"
             )
-
-
-def _rows_times(g: Array, y: Array) -> Array:
-    return g * y if y.ndim == 1 else g[:, None] * y
 
 
 def residual_filter(values: Array, lr: float, steps: Steps) -> Array:
