@@ -13,8 +13,10 @@ import logging
 import os
 import platform
 import subprocess
+from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 
 import platformdirs
@@ -124,6 +126,16 @@ class Cache:
     def put(self, key: str, result: dict[str, Any]) -> None:
         """Store `result` under `key`."""
         write_json(self._path(key), {"key": key, "checksum": _checksum(result), "result": result})
+
+    def computed(self, settings: dict[str, Any], computed_by: str, compute: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        """What `compute` returns, and the `"seconds"` it took; from an earlier run where that is here, else computed now and kept."""
+        key = self.key(settings, computed_by)
+        result = self.get(key)
+        if result is None:
+            started = perf_counter()
+            result = {**compute(), "seconds": perf_counter() - started}
+            self.put(key, result)
+        return result
 
     def _path(self, key: str) -> Path:
         return self.folder / f"v{SCHEMA}" / f"{key}.json"

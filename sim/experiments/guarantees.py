@@ -12,11 +12,10 @@ Besides, every bound of the registry that holds with a probability is tried on m
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from functools import partial
 from random import Random
-from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -124,7 +123,7 @@ def run(config: Config, cache: Cache) -> dict[str, Any]:
     nets: dict[int, list[dict[str, Any]]] = {width: [] for width in widths}
     for width, seed in tqdm(jobs, desc=NAME, unit="net", disable=None, leave=False):
         settings = {"experiment": NAME, "width": width, "seed": seed, **_shape(config)}
-        net = _cached(cache, settings, partial(_measured, problem, schedule, width, seed))
+        net = cache.computed(settings, __name__, partial(_measured, problem, schedule, width, seed))
         nets[width].append(net)
         seconds += net["seconds"]
     for width in widths:
@@ -163,16 +162,6 @@ def _on_digits() -> list[dict[str, Any]]:
 
 def _shape(config: Config) -> dict[str, Any]:
     return {name: getattr(config, name) for name in ("points", "angle", "label", "steps")}
-
-
-def _cached(cache: Cache, settings: dict[str, Any], compute: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    key = cache.key(settings, __name__)
-    stored = cache.get(key)
-    if stored is None:
-        started = perf_counter()
-        stored = {**compute(), "seconds": perf_counter() - started}
-        cache.put(key, stored)
-    return stored
 
 
 def _measured(problem: TransferProblem, schedule: Schedule, width: int, seed: int) -> dict[str, Any]:
@@ -299,7 +288,7 @@ def _frequencies(config: Config, cache: Cache) -> tuple[list[Claim], float]:
     for bound in (b for b in registry.BOUNDS if b.delta is not None):
         assert bound.delta is not None
         tries = config.trained if bound.name in _TRAINED else config.starts
-        counted = _cached(cache, {"experiment": NAME, "bound": bound.name, "tries": tries}, partial(_counted, bound, tries))
+        counted = cache.computed({"experiment": NAME, "bound": bound.name, "tries": tries}, __name__, partial(_counted, bound, tries))
         seconds += counted["seconds"]
         what = f"starts that exceed the bound {bound.name}"
         claims.append(

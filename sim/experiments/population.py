@@ -12,9 +12,9 @@ The sizes of one seed are nested samples; the numbers of steps of one draw are n
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -182,13 +182,10 @@ def _draws(config: Config, task: SphereSource, cache: Cache) -> Iterator[dict[st
     _, blocks = _blocks(task)
     for seed in tqdm(range(config.seeds), desc=f"{NAME}: {task.label}", unit="draw", disable=None, leave=False):
         settings = {"sizes": config.sizes, "steps": config.steps, "rate": config.rate, "seed": seed, **asdict(task)}
-        key = cache.key({"experiment": NAME, **settings}, __name__)
-        result = cache.get(key)
-        if result is None:
-            started = time.perf_counter()
-            new = draw(task, (FRESH,), 1_000_000 + seed)[0]
-            samples = draw(task, config.sizes, seed)
-            sizes = [asdict(learn(task, X, config.rate, config.steps, blocks, new if X is samples[-1] else None)) for X in samples]
-            result = {"sizes": sizes, "seconds": time.perf_counter() - started}
-            cache.put(key, result)
-        yield result
+        yield cache.computed({"experiment": NAME, **settings}, __name__, partial(_draw, config, task, seed, blocks))
+
+
+def _draw(config: Config, task: SphereSource, seed: int, blocks: Sequence[int]) -> dict[str, Any]:
+    """What is learnt from the samples of one seed, the largest of them tried on new points as well."""
+    new, samples = draw(task, (FRESH,), 1_000_000 + seed)[0], draw(task, config.sizes, seed)
+    return {"sizes": [asdict(learn(task, X, config.rate, config.steps, blocks, new if X is samples[-1] else None)) for X in samples]}
