@@ -10,10 +10,9 @@ balance on what is trained on) and by a fluctuation `∝ m^{-3/4}`: equally flat
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -168,12 +167,8 @@ def _nets(task: Task, config: Config, cache: Cache, label: str) -> Iterator[dict
     # disable=None: the bar vanishes where there is no terminal.
     with workers() as run_map:
         for width, seed in tqdm(specs, desc=label, unit="net", disable=None, leave=False):
-            key = cache.key({**about, "task": asdict(task), "width": width, "seed": seed}, __name__)
-            result = cache.get(key)
-            if result is None:
-                result = _train(task, width, seed, config, run_map)
-                cache.put(key, result)
-            yield result
+            settings = {**about, "task": asdict(task), "width": width, "seed": seed}
+            yield cache.computed(settings, __name__, partial(_train, task, width, seed, config, run_map))
 
 
 @lru_cache(maxsize=16)
@@ -184,7 +179,6 @@ def _sets(task: Task) -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, 
 
 
 def _train(task: Task, width: int, seed: int, config: Config, run_map: Callable) -> dict[str, Any]:
-    started = time.perf_counter()
     (X_P, y_P), (X_Q, y_Q) = _sets(task)
     P, Q = GramSpectrum.of(relu_gram(X_P)), GramSpectrum.of(relu_gram(X_Q))
     start, a = (part.astype(config.dtype) for part in initial_net(width, X_P.shape[1], 1, seed=seed))
@@ -214,5 +208,4 @@ def _train(task: Task, width: int, seed: int, config: Config, run_map: Callable)
         "pretrained kernel": ((kernel(pretrained) - kernel(start))[upper] / size).tolist(),
         "minima": ((H_tuned - H_other)[upper] / size).tolist(),
         "largest": [float(np.linalg.eigvalsh(H)[-1] / Q.largest) for H in (H_tuned, H_other)],
-        "seconds": time.perf_counter() - started,
     }
