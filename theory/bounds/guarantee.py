@@ -13,8 +13,15 @@ import numpy as np
 
 from theory.arrays import to_numpy
 from theory.bounds.chance import check_delta
-from theory.bounds.initial_kernel import InitialKernel, entrywise_deviation, flip_probability, flipped_share, kernel_change, operator_norm
-from theory.bounds.perturbed import PerturbedStage
+from theory.bounds.initial_kernel import (
+    InitialKernel,
+    entrywise_deviation,
+    flip_probability,
+    flipped_share,
+    kernel_change,
+    neuron_movement,
+    operator_norm,
+)
 from theory.bounds.transfer import ErrorBounds, KernelErrors, PerturbedTransfer
 from theory.errors import DoesNotApply, InvalidInput
 from theory.problem import Schedule, TransferProblem, whole
@@ -243,10 +250,8 @@ class _Setting:
             scratch = self.transfer.target_stage(errors, None)
         except InvalidInput as error:
             raise DoesNotApply(f"at width {width}, with neurons allowed to move by {radius:.3g}: {error}") from None
-        return max(self._path(source, target), self.norms[1] * scratch.path) / math.sqrt(width)
-
-    def _path(self, source: PerturbedStage, target: PerturbedStage) -> float:
-        return self.norms[0] * source.path + self.norms[1] * target.path
+        in_turn = neuron_movement(self.norms[:2], [source.path, target.path], width)
+        return max(in_turn, neuron_movement(self.norms[1:2], [scratch.path], width))
 
 
 def _within(share: Any) -> Callable[[Guarantee], bool]:

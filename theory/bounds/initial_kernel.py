@@ -149,17 +149,18 @@ def kernel_change(X: Array, Z: Array | None, share: float) -> float:
     return share * operator_norm(sizes)
 
 
-def neuron_movement(inputs: Sequence[Array], paths: Sequence[float], width: int) -> float:
+def neuron_movement(norms: Sequence[float], paths: Sequence[float], width: int) -> float:
     """How far any neuron is from its start at most: `Σ_S ‖X_S‖ η Σ_j ‖r_S(j)‖ / √m` over the stages `S`.
 
     Parameters
     ----------
-    inputs : sequence of (n_S, d) arrays
+    norms : sequence of float
+        `‖X_S‖` of each stage.
     paths : sequence of float
         `η Σ_j ‖r_S(j)‖` of each stage.
     width : int
     """
-    return sum(operator_norm(to_numpy(X)) * path for X, path in zip(inputs, paths, strict=True)) / math.sqrt(width)
+    return sum(norm * path for norm, path in zip(norms, paths, strict=True)) / math.sqrt(width)
 
 
 def operator_norm(A: np.ndarray) -> float:

@@ -187,7 +187,8 @@ def _movement(twin: Callable[..., Any], case: Case) -> Pairs:
         schedule.source_lr * np.linalg.norm(net.source_residuals, axis=1).sum(),
         schedule.target_lr * np.linalg.norm(net.target_residuals, axis=1).sum(),
     ]
-    return [(net.farthest, twin([problem.source[0], problem.target[0]], paths, case["width"]))]
+    norms = [initial_kernel.operator_norm(problem.source[0]), initial_kernel.operator_norm(problem.target[0])]
+    return [(net.farthest, twin(norms, paths, case["width"]))]
 
 
 def _draw_slopes(rng: Random, index: int) -> Case:
