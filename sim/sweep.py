@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 from tqdm import tqdm
@@ -44,6 +45,6 @@ def sweep(
     with tqdm(total=sum(weight(i) if weight else 1 for i in items), desc=label, disable=None, leave=False) as bar:
         for item in items:
             settings = {"item": asdict(item), "depends": depends(item) if depends else None, "function": function.__qualname__}
-            results.append(cache.computed(settings, function.__module__, lambda item=item: function(item)))
+            results.append(cache.computed(settings, function.__module__, partial(function, item)))
             bar.update(weight(item) if weight else 1)
     return results
