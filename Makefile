@@ -1,4 +1,4 @@
-# Both commands need Python >= 3.11 and make; what they install goes into .venv and stays there.
+# Both commands need Python >= 3.11 and make; what they install goes into .venv and stays there. `make bench` adds its peers in .venv-peers.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -17,8 +17,7 @@ lint: $(VENV)/.installed
 	$(BIN)/lint-imports
 
 bench: $(VENV)/.installed
-	$(BIN)/python benchmarks/gradient_step.py
-	$(BIN)/python benchmarks/certify.py --eig
+	$(BIN)/python -m benchmarks
 
 # Compat mode puts the checkout on the path itself, so that type checkers see the packages.
 $(VENV)/.installed: pyproject.toml
@@ -29,4 +28,4 @@ $(VENV)/.installed: pyproject.toml
 	touch $@
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-peers build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

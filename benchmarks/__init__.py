@@ -1,0 +1,1 @@
+"""Timed comparisons with the systems that do parts of the same job; see `README.md` here."""
