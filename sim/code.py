@@ -16,8 +16,13 @@ import numpy as np
 _ROOT = Path(__file__).resolve().parent.parent
 _PACKAGES = ("theory", "sim", "realnets")
 
-STORING = ("sim/code.py", "sim/records.py", "theory/files.py")
-"""What stores numbers but computes none: left out, so that a change there does not make old ones worthless."""
+STORING = (
+    "sim/code.py",
+    "sim/records.py",
+    "theory/files.py",
+    *(f"sim/{name}.py" for name in ("sweep", "execution", "work", "processes", "cluster", "memory")),
+)
+"""What stores or distributes numbers but computes none: left out, so that a change there does not make old ones worthless."""
 
 
 @cache

@@ -3,6 +3,12 @@
 A record is one small JSON file. While it is in the making, each replicate is kept in a cache folder outside the
 repository, under a hash of everything it depends on: its settings, its data and the code that computes it. All files
 are written aside and moved into place, so that a kill leaves either the old file or the new one.
+
+A record's provenance says what it took. `wall_seconds` is the time from start to end of the run that wrote it, as on a clock on the wall;
+`work_seconds` the sum of its parts' own times, whichever run computed them, so it exceeds the former where several cores worked
+or a part came from the cache. `parts` counts those computed by this run and those from the cache. `workers` is how many processes computed
+parts at once besides the one that wrote the record (0: it did so itself), and `peak_memory_bytes` the sum of the largest resident sets
+that all of these had in this run: no less than they held together at any one moment.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,3 +47,12 @@ _LIBRARIES = {"numpy": np.array, "strict-device1": _strict, "torch": _torch, "re
 def xp_case(request: pytest.FixtureRequest) -> ArrayLibrary:
     """NumPy, array-api-strict on its second device, torch, and NumPy arrays that may not be written to."""
     return ArrayLibrary(request.param, _LIBRARIES[request.param])
+
+
+@pytest.fixture(scope="session", autouse=True)
+def sweeps_stay_here() -> Iterator[None]:
+    """Sweeps run in the test's own process, where a patched function is the one that runs, however slow the machine is."""
+    from sim.execution import execution
+
+    with execution(jobs=1):
+        yield
