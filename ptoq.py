@@ -16,6 +16,7 @@ import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
 if TYPE_CHECKING:
+    from sim.gram import relu_gram
     from sim.training import simulate
     from theory.average import average_case, phase_diagram
     from theory.bounds.generalisation import GeneralisationBound, generalisation_bound
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from theory.errors import DoesNotApply, InvalidInput, NotConverged, UnstableStep
     from theory.first_order_drift import first_order_drift
     from theory.generalisation import Generalisation, generalisation
-    from theory.numeric.gram import relu_gram
     from theory.numeric.kernels import Kernel, both_layers, deep, kernel
     from theory.numeric.stages import transformed_labels
     from theory.outcome import Trajectory, TransferOutcome
@@ -120,7 +120,7 @@ _HOMES = {
     "GeneralisationBound": "theory.bounds.generalisation",
     "certify": "theory.certified.certificate",
     "Certificate": "theory.certified.certificate",
-    "relu_gram": "theory.numeric.gram",
+    "relu_gram": "sim.gram",
     "kernel": "theory.numeric.kernels",
     "both_layers": "theory.numeric.kernels",
     "deep": "theory.numeric.kernels",

@@ -183,7 +183,7 @@ def test_a_diverging_run_is_refused_and_if_allowed_marked_or_stopped():
     [
         ({"width": 7}, "width is 7"),
         ({"width": 0}, "width is 0"),
-        ({"backend": "tpu"}, "backend is 'tpu'; 'auto', 'numpy' are allowed"),
+        ({"backend": "tpu"}, "backend is 'tpu'; 'auto', 'numpy', 'cupy', 'torch' are allowed"),
         ({"dtype": "float16"}, "dtype is 'float16'"),
         ({"rtol": 0.0}, "rtol is 0.0"),
         ({"max_steps": 0}, "max_steps is 0"),

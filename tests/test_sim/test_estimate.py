@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sim.estimate import Estimate, bias_and_spread, estimate, fit_exponent, standard_deviation
+from sim.estimate import Estimate, bias_and_spread, estimate, fit_exponent, jackknife, standard_deviation
 from tests.helpers import assert_exact
 from theory.errors import InvalidInput
 
@@ -41,6 +41,22 @@ def test_standard_deviation_against_its_exact_spread():
     claimed = math.sqrt(np.mean([v.standard_error**2 for v in values]))
     assert abs(scatter * math.sqrt(98) - 1) < 4.5 / math.sqrt(2 * 400)
     assert abs(claimed / scatter - 1) < 0.2
+
+
+def test_the_jackknife_of_a_mean_is_its_standard_error_and_undefined_values_stay_so():
+    values = np.random.default_rng(0).standard_normal((12, 2))
+    found, plain = jackknife(values, lambda v: float(v[:, 0].mean())), estimate(values[:, 0].tolist())
+    assert_exact(np.float64(found.mean), plain.mean, ulps=4)
+    assert_exact(np.float64(found.standard_error), plain.standard_error, ulps=64)
+    assert found.n == 12
+    # To first order in the spread, that of a ratio of means is what error propagation says.
+    near = 1 + 1e-4 * values
+    ratio = jackknife(near, lambda v: float(v[:, 1].mean() / v[:, 0].mean()))
+    assert ratio.standard_error == pytest.approx(estimate((near[:, 1] - near[:, 0]).tolist()).standard_error, rel=1e-3)
+    assert jackknife(values, lambda v: None) is None
+    assert jackknife(values, lambda v: None if len(v) < 12 else 1.0) is None
+    with pytest.raises(InvalidInput, match="1 runs were given"):
+        jackknife(values[:1], lambda v: 0.0)
 
 
 def test_bias_is_told_from_spread():

@@ -14,6 +14,7 @@ from sim.estimate import Estimate, Exponent
 from sim.experiments import PROFILES, experiment, names, run_experiment
 from sim.experiments.claims import exponent_claim, gap_claim, sign_claim, z_claim
 from sim.records import Cache, read_record
+from tests.helpers import lasting
 from theory.errors import InvalidInput
 
 
@@ -41,7 +42,11 @@ def test_replicates_come_back_from_the_cache(tmp_path, monkeypatch):
     first = run_experiment("width_law", "smoke", tmp_path / "a", cache=cache)
     monkeypatch.setattr("sim.experiments.replicates.simulate_stages", lambda *_, **__: pytest.fail("trained again"))
     again = run_experiment("width_law", "smoke", tmp_path / "b", cache=cache)
-    assert again == first
+    assert lasting(again) == lasting(first)
+    taken, nothing = first["provenance"], again["provenance"]
+    assert nothing["parts"] == {"computed": 0, "cached": taken["parts"]["computed"]}
+    assert nothing["work_seconds"] == taken["work_seconds"] > 0
+    assert 10e6 < taken["peak_memory_bytes"] < 64e9
 
 
 def test_a_killed_run_resumes_to_the_same_record(tmp_path):
@@ -73,7 +78,7 @@ def test_a_killed_run_resumes_to_the_same_record(tmp_path):
     [
         (("gravity", "smoke"), r"there is no experiment 'gravity'; ladder, width_law, pretraining_stage, .*fresh_head.* are allowed"),
         (("ladder", "tiny"), "profile is 'tiny'; one of 'smoke', 'quick', 'standard', 'full'"),
-        (("ladder", "smoke", "cupy"), "backend is 'cupy'"),
+        (("ladder", "smoke", "tpu"), "backend is 'tpu'; 'auto', 'numpy', 'cupy', 'torch' are allowed"),
     ],
 )
 def test_what_does_not_exist_is_refused_and_nothing_written(tmp_path, arguments, message):

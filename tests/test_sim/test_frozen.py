@@ -5,11 +5,15 @@ import pytest
 
 import ptoq
 from sim import training
-from sim.frozen import frozen_gram
+from sim.dynamics import BLOCK
+from sim.frozen import EXACT, _Products, empirical_kernel, frozen_gram
 from sim.networks import initial_net
 from sim.tasks import SphereTask
 from sim.training import simulate
-from tests.helpers import assert_dtype_close, assert_z
+from tests.helpers import assert_dtype_close, assert_exact, assert_z
+from theory.arrays import to_numpy
+from theory.errors import InvalidInput
+from theory.threads import workers
 
 
 def one_hot_problem(n=(8, 6, 5), c=3, d=4):
@@ -98,3 +102,98 @@ def test_outputs_of_the_frozen_rung_keep_the_initial_ones():
     for name in ("source_outputs", "target_outputs", "test_outputs"):
         assert_dtype_close(getattr(outcome.frozen, name), getattr(outcome, name), 1e-6, scale=1.0)
         assert np.abs(getattr(outcome, name)).max() > 0.01
+
+
+# ---- the empirical kernel
+
+
+def kernel_by_neurons(W, X, Z, a):
+    """The kernel from whole-number counts, neuron by neuron."""
+    n, k, c = len(X), len(Z), a.shape[1]
+    counts = np.zeros((n, c, k, c), dtype=np.int64)
+    for w, s in zip(W, a.astype(np.int64), strict=True):
+        left, right = ((V @ w > 0).astype(np.int64)[:, None] * s for V in (X, Z))
+        counts += left[:, :, None, None] * right
+    inner = np.array([[x @ z for z in Z] for x in X])
+    return (counts * inner[:, None, :, None] / len(W)).reshape(n * c, k * c)
+
+
+# Of the three, one shorter than a block of neurons, one that ends inside one.
+@pytest.mark.parametrize("width", [7, BLOCK, 2 * BLOCK + 90])
+@pytest.mark.parametrize("c", [1, 4])
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_empirical_kernel_counts_exactly(xp_case, width, c, dtype):
+    rng = np.random.default_rng(width)
+    # Small whole numbers: no rounding in any product, many pre-activations exactly at the kink.
+    W, X, Z = (rng.integers(-3, 4, size=(k, 4)).astype(dtype) for k in (width, 9, 5))
+    a = rng.choice([-1, 1], size=(width, c)).astype(dtype)
+    for others in (None, Z):
+        want = kernel_by_neurons(W, X, X if others is None else others, a)
+        got = empirical_kernel(xp_case.load(W), xp_case.load(X), None if others is None else xp_case.load(others), xp_case.load(a))
+        assert_exact(got, xp_case.load(want.astype(dtype)), 2, scale=np.abs(want).max())
+    if c == 1:
+        assert_exact(empirical_kernel(xp_case.load(W), xp_case.load(X)), xp_case.load(kernel_by_neurons(W, X, X, a).astype(dtype)), 2)
+
+
+def test_empirical_kernel_does_not_depend_on_threads_or_blocks(monkeypatch):
+    rng = np.random.default_rng(0)
+    W, X, a = rng.standard_normal((5000, 6)), rng.standard_normal((30, 6)), rng.choice([-1.0, 1.0], size=(5000, 5))
+    whole = empirical_kernel(W, X, a=a)
+    assert np.array_equal(whole, whole.T)
+    for threads, block in ((1, 777), (3, 64)):
+        monkeypatch.setattr("sim.frozen.workers", lambda threads=threads: workers(threads))
+        monkeypatch.setattr("sim.frozen.BLOCK", block)
+        assert np.array_equal(empirical_kernel(W, X, a=a), whole)
+
+
+def test_empirical_kernel_on_a_device_takes_smaller_tiles_when_memory_runs_out(monkeypatch, caplog):
+    xp = pytest.importorskip("array_api_strict")
+    rng = np.random.default_rng(0)
+    W, X, a = rng.standard_normal((300, 6)), rng.standard_normal((20, 6)), rng.choice([-1.0, 1.0], size=(300, 3))
+    want, astype = empirical_kernel(W, X, a=a), xp.astype
+
+    def limited(x, dtype, **options):
+        if x.dtype == xp.bool and x.shape[0] > 50:
+            raise MemoryError
+        return astype(x, dtype, **options)
+
+    monkeypatch.setattr(xp, "astype", limited)
+    got = empirical_kernel(xp.asarray(W), xp.asarray(X), a=xp.asarray(a))
+    assert np.array_equal(to_numpy(got), want)
+    assert "out of memory with 300 rows" in caplog.text
+
+
+@pytest.mark.parametrize("n", [2**24, 2**24 + 1])
+def test_whole_numbers_are_exact_in_float32_up_to_the_limit_that_is_relied_on(n):
+    assert (int(np.float32(n)) == n) == (n <= EXACT)
+
+
+@pytest.mark.parametrize("c", [1, 2, 5, 10])
+def test_distinct_products_of_hadamard_readouts_are_few(c):
+    W, a = initial_net(64, 3, c, antisymmetric=False, seed=0)
+    products = _Products.of(a, W)
+    # Products of Walsh functions are Walsh functions: no more than the next power of two.
+    assert len(products.signs) <= 2 ** int(np.ceil(np.log2(c)))
+    for p in range(c):
+        for q in range(c):
+            index, factor = products.place[p][q]
+            sign = np.ones(64) if products.signs[index] is None else products.signs[index][:, 0]
+            assert np.array_equal(factor * sign, a[:, p] * a[:, q])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"W": np.ones(3)}, r"W has shape \(3,\)"),
+        ({"X": np.ones((2, 4))}, r"X has 4 columns .* W has 3"),
+        ({"Z": np.ones((2, 3), dtype=np.float32)}, r"Z has 3 columns of float32"),
+        ({"X": np.array([[1.0, np.nan, 0.0]])}, r"X\[0, 1\] is nan"),
+        ({"a": np.ones((4, 2))}, r"a has 4 rows and W has 5"),
+        ({"a": np.full((5, 1), 0.5)}, "±1"),
+        ({"a": np.ones(5)}, r"a has shape \(5,\)"),
+    ],
+)
+def test_empirical_kernel_refuses_what_does_not_fit(change, message):
+    arguments = {"W": np.ones((5, 3)), "X": np.ones((2, 3)), "Z": None, "a": None} | change
+    with pytest.raises(InvalidInput, match=message):
+        empirical_kernel(**arguments)

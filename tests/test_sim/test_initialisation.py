@@ -2,20 +2,20 @@
 
 from dataclasses import replace
 
-import numpy as np
 import pytest
 
+from sim.execution import execution
 from sim.experiments import initialisation, orthogonal_drift
 from sim.records import Cache
 from sim.tasks import SphereTask
-from theory.numeric import drift, gram_fluctuation, vector_labels
+from theory.numeric import drift
+from theory.numeric.gram import relu_gram
 
 SMALL = replace(
     initialisation.Config.profile("smoke"),
     tasks=(SphereTask(n_source=8, n_target=4, n_test=4, dimension=3),),
-    widths=(16, 32, 64, 128),
+    width=16,
     seeds=8,
-    gram_nets=32,
     start_nets=256,
     source_steps=5,
     target_steps=5,
@@ -23,27 +23,22 @@ SMALL = replace(
 
 
 def verdicts(module, config, tmp_path):
-    claims = module.run(config, Cache(tmp_path))["claims"]
+    # In this process, where a planted fault is seen.
+    with execution(jobs=1):
+        claims = module.run(config, Cache(tmp_path))["claims"]
     return {(c["claim"], c["at"]): c["verdict"] for c in claims}
 
 
 def test_theory_holds(tmp_path):
     found = verdicts(initialisation, SMALL, tmp_path)
-    assert len(found) == 14
+    assert len(found) == 8
     assert set(found.values()) == {"held"}
 
 
 @pytest.mark.parametrize(
     ("name", "fault", "words"),
     [
-        ("expected_gram_error", lambda X, m, antisymmetric=False: gram_fluctuation.expected_gram_error(X, m), "antisymmetric pairs"),
-        ("gram_matrix_variance", lambda X: np.eye(len(X)), "along its largest matrix variance"),
-        (
-            "expected_vector_gram_error",
-            lambda X, c, m, readouts="orthogonal": vector_labels.expected_vector_gram_error(X, c, m),
-            "independent readouts",
-        ),
-        ("output_kernel", lambda X, Z=None: gram_fluctuation.relu_gram(X, Z), "initial outputs: along"),
+        ("output_kernel", lambda X, Z=None: relu_gram(X, Z), "initial outputs: along"),
         ("start_covariance", lambda P, QP, Q, A: Q, "gradient energy ‖r̃‖²"),
     ],
 )
@@ -60,7 +55,7 @@ def test_the_gaussian_limit_is_told_from_a_narrow_net(tmp_path, monkeypatch):
         return exact(*args, **options)
 
     monkeypatch.setattr(initialisation, "start_moments", limit)
-    found = verdicts(initialisation, replace(SMALL, start_nets=2048, gram_nets=2, kernel_nets=2), tmp_path)
+    found = verdicts(initialisation, replace(SMALL, start_nets=2048, kernel_nets=2), tmp_path)
     assert found["variance over random starts: square of one output", ""] == "failed"
 
 

@@ -1,0 +1,1 @@
+"""Raw kernels for CuPy arrays. Importing this loads no CuPy."""
