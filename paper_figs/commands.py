@@ -47,6 +47,10 @@ class Reproduce:
     """How much to run: smoke (seconds), quick (minutes), standard (hours), full (a GPU's work)."""
     backend: Backend = "auto"
     """Array library of the simulations."""
+    jobs: int | None = None
+    """Cores of this machine for the simulations; without it, all. Results do not depend on it."""
+    cluster: str | None = None
+    """Address of a Dask scheduler, such as tcp://host:8786, whose workers simulate in place of this machine's cores."""
     device: Device = "auto"
     """Device of the real networks."""
     out: Path = OUT
@@ -60,13 +64,15 @@ class Reproduce:
         from paper_figs.figures import draw_figures
         from paper_figs.report import write_report
         from sim import verdicts
+        from sim.execution import execution
         from sim.machine import matrix_product_rate
         from sim.records import write_json
 
         say(f"float32 matrix products: {matrix_product_rate():.0f} GFLOP/s (time budgets are for 60 and more)")
         experiments = self._experiments()
-        formulas = _check_theory()
-        records = [self._run(kind, name, run) for kind, name, run in experiments]
+        with execution(jobs=self.jobs, cluster=self.cluster):
+            formulas = _check_theory()
+            records = [self._run(kind, name, run) for kind, name, run in experiments]
         drawn = draw_figures([], self.out / "records", self.out / "figures", only=[r["experiment"] for r in records])
         claims = verdicts.claims_of(records)
         write_json(self.out / "verdicts.json", {"counts": verdicts.counts(claims), "formulas": formulas, "claims": claims})

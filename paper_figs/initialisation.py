@@ -8,76 +8,31 @@ from pathlib import Path
 from typing import Any
 
 from matplotlib.axes import Axes
-from matplotlib.ticker import LogLocator, NullFormatter, NullLocator
 
 from paper_figs.drawing import PALETTE, THEORY, new_figure, save
-from paper_figs.powers import label_ends, thousands
+from paper_figs.powers import label_ends
 
 NAME = "initialisation"
 NEEDS = "initialisation"
 TITLE = "Random initial weights"
 CAPTION = (
-    "Nothing is trained here. Left: the distance of a finite net's Gram matrix from the infinite width's, against its exact mean square. "
-    "Middle: the gradient energy on the target after pretraining from a random start, its mean over starts and its standard deviation, "
-    "against the initial scale. Right: everything measured, over what the exact formulas give; 1 is agreement."
+    "Nothing is trained here. Left: the gradient energy on the target after pretraining from a random start, its mean over starts and its "
+    "standard deviation, against the initial scale. Right: everything measured, over what the exact formulas give; 1 is agreement."
 )
 
 _MARKS = (("o", PALETTE[0]), ("s", PALETTE[3]), ("D", PALETTE[2]), ("^", PALETTE[4]))
 
 
 def draw(record: dict[str, Any], folder: Path) -> list[Path]:
-    """Distances over width, energies over the initial scale, and all means over their predictions; returns the files written."""
-    results = record["results"]
-    marks = {fit["task"]: mark for fit, mark in zip(results["fits"], _MARKS, strict=False)}
-    figure, axes = new_figure(1, 3, (11.4, 4.6), width_ratios=[0.9, 1, 0.75])
-    rows = _distances(axes[0, 0], record["config"]["widths"], results["fits"], marks)
-    rows += _starts(axes[0, 1], results["starts"], marks)
-    rows += _ratios(axes[0, 2], record["claims"], marks)
-    batches = len(record["seeds"])
-    nets = {name: batches * record["config"][f"{name}_nets"] for name in ("gram", "start")}
-    figure.suptitle(
-        f"Lines: theory.   Points: {nets['gram']:,} nets a width for Gram matrices, {nets['start']:,} random starts, ± 2 s.e.", fontsize=8
-    )
+    """Energies over the initial scale, and all means over their predictions; returns the files written."""
+    starts = record["results"]["starts"]
+    marks = {start["task"]: mark for start, mark in zip(starts, _MARKS, strict=False)}
+    figure, axes = new_figure(1, 2, (8.6, 4.2), width_ratios=[1, 0.75])
+    rows = _starts(axes[0, 0], starts, marks)
+    rows += _ratios(axes[0, 1], record["claims"], marks)
+    nets = len(record["seeds"]) * record["config"]["start_nets"]
+    figure.suptitle(f"Lines: theory.   Points: {nets:,} random starts, ± 2 s.e.", fontsize=8)
     return save(figure, rows, folder, NAME)
-
-
-def _distances(panel: Axes, widths: list[int], fits: list[dict[str, Any]], marks: dict[str, tuple[str, str]]) -> list[dict[str, Any]]:
-    rows = []
-    for fit in fits:
-        marker, colour = marks[fit["task"]]
-        predicted = [math.sqrt(s) for s in fit["expected_squares"]]
-        found = [_root(s) for s in fit["squares"]]
-        panel.plot(widths, predicted, **{**THEORY, "label": None})
-        panel.errorbar(
-            widths, [f["mean"] for f in found], yerr=[2 * f["standard_error"] for f in found], color=colour, marker=marker, linestyle="none"
-        )
-        above = fit["expected_squares"][0] == max(f["expected_squares"][0] for f in fits)
-        at = 1 if above else len(widths) - 2
-        power = f"{fit['fit']['slope']:.3f} ± {fit['fit']['standard_error']:.3f}".replace("-", "−")
-        panel.annotate(
-            f"{fit['task']}\npower {power}",
-            (widths[at], predicted[at]),
-            xytext=(6, 6) if above else (-6, -6),
-            textcoords="offset points",
-            ha="left" if above else "right",
-            va="bottom" if above else "top",
-            color=colour,
-            fontsize=7.5,
-        )
-        rows += [
-            {"part": "distance", "task": fit["task"], "at": w, "predicted": p, **f}
-            for w, p, f in zip(widths, predicted, found, strict=True)
-        ]
-    panel.set(
-        xscale="log", yscale="log", xlabel="width m", ylabel="root mean square of ‖H(W(0)) − H‖", title="sampling error of the Gram matrix"
-    )
-    panel.set_xticks(widths)
-    thousands(panel.xaxis)
-    panel.xaxis.set_minor_locator(NullLocator())
-    panel.yaxis.set_major_locator(LogLocator(10, subs=(1, 2, 5)))
-    panel.yaxis.set_major_formatter("{x:g}")
-    panel.yaxis.set_minor_formatter(NullFormatter())
-    return rows
 
 
 def _starts(panel: Axes, starts: list[dict[str, Any]], marks: dict[str, tuple[str, str]]) -> list[dict[str, Any]]:

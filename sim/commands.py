@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from tyro.conf import Positional, subcommand
 
-from sim.terminal import OUT, Backend, Profile, list_titles, print_json, report
+from sim.terminal import OUT, Backend, Profile, list_titles, print_json, progress_bar, report
 
 if TYPE_CHECKING:
     import numpy as np
@@ -71,6 +71,9 @@ class Predict:
     """Use a random subset of at most this many test points."""
     seed: int = 0
     """Seed of the random subsets."""
+    solver: Literal["auto", "eigh", "cholesky", "lanczos", "conjugate-gradients"] = "auto"
+    """How to solve with the Gram matrices: eigh gives everything; cholesky (to the end) and lanczos (numbers of steps) take the memory of
+    one matrix, conjugate-gradients of none. auto takes the first that fits in memory."""
     best_length: bool = False
     """Also search for the length of pretraining that serves best, up to a million steps."""
     certify: bool = False
@@ -82,9 +85,9 @@ class Predict:
 
     def run(self) -> int:
         """Print the outcome."""
-        from sim.datasets import check_memory, load, unit_rows
+        from sim.datasets import load, unit_rows
         from theory.certified import certify
-        from theory.errors import InvalidInput
+        from theory.errors import InvalidInput, TooLarge
         from theory.numeric.kernels import Kernel
         from theory.numeric.kernels import kernel as kernel_of
         from theory.predict import GramBlocks, predict
@@ -123,11 +126,17 @@ class Predict:
             sets["test"] = rest
         if "test" in sets:
             sets["test"], _ = self._subset(sets["test"], self.max_test, "test")
-        check_memory(*(len(sets[name][0]) if name in sets else 0 for name in ("source", "target", "test")))
         if self.normalize:
             sets = {name: (unit_rows(X, f"{name} X"), y) for name, (X, y) in sets.items()}
         problem = TransferProblem(source=sets["source"], target=sets["target"], test=sets.get("test"))
-        outcome = predict(problem, schedule, kernel=kernel)
+        if self.best_length and self.solver not in ("auto", "eigh"):
+            raise InvalidInput(f"--best-length was given with --solver {self.solver}; eigh, or auto, is allowed")
+        solver = "eigh" if self.best_length else self.solver
+        try:
+            with progress_bar() as progress:
+                outcome = predict(problem, schedule, kernel=kernel, solver=solver, progress=progress)
+        except TooLarge as error:
+            raise InvalidInput(f"{error} (--max-source, --max-target and --max-test take a random subset)") from None
         best = {}
         if self.best_length:
             curves = pretraining_curves(problem, schedule, gram=GramBlocks.of(problem, kernel))
@@ -185,6 +194,10 @@ class SimRun:
     """How much to run: smoke (seconds), quick (minutes), standard (hours), full (a GPU's work)."""
     backend: Backend = "auto"
     """Array library."""
+    jobs: int | None = None
+    """Cores of this machine to use; without it, all. Results do not depend on it."""
+    cluster: str | None = None
+    """Address of a Dask scheduler, such as tcp://host:8786: its workers compute, with the same ptoq, in place of this machine's cores."""
     out: Path = OUT
     """Folder for the record, in its subfolder records/."""
     json: bool = False
@@ -193,9 +206,11 @@ class SimRun:
     def run(self) -> int:
         """Run it; exit code 1 if a claim failed."""
         from sim import verdicts
+        from sim.execution import execution
         from sim.experiments import run_experiment
 
-        record = run_experiment(self.name, self.profile, self.out / "records", self.backend)
+        with execution(jobs=self.jobs, cluster=self.cluster):
+            record = run_experiment(self.name, self.profile, self.out / "records", self.backend)
         return report(verdicts.claims_of([record]), self.json)
 
 
@@ -225,8 +240,14 @@ def _print_outcome(problem: TransferProblem, outcome: TransferOutcome, decayed: 
     n_P, n_Q, d = len(problem.source[0]), len(problem.target[0]), problem.target[0].shape[1]
     n_T = "" if problem.test is None else f", {len(problem.test[0])} test points"
     print(f"{n_P} source points → {n_Q} target points, {d} inputs, {problem.n_outputs} output(s), {problem.label_kind} labels{n_T}")
-    print(f"source: {_steps(outcome.source_steps)} at step size {outcome.source_lr:.4g}, Gram rank {outcome.source_rank} of {n_P}")
-    print(f"target: {_steps(outcome.target_steps)} at step size {outcome.target_lr:.4g}, Gram rank {outcome.target_rank} of {n_Q}\n")
+    for name, steps, lr, rank, n in (
+        ("source", outcome.source_steps, outcome.source_lr, outcome.source_rank, n_P),
+        ("target", outcome.target_steps, outcome.target_lr, outcome.target_rank, n_Q),
+    ):
+        print(f"{name}: {_steps(steps)} at step size {lr:.4g}, Gram rank {'not computed' if rank is None else f'{rank} of {n}'}")
+    if outcome.solver != "eigh":
+        print(f"solved by {outcome.solver}" + (f": {outcome.solver_reason}" if outcome.solver_reason else ""))
+    print()
     print(f"  {'':42s}{'pretrained':>12s}{'from scratch':>14s}")
     row("gradient energy before fine-tuning", outcome.gradient_energy, outcome.gradient_energy_scratch)
     row("distance the weights move", outcome.displacement, outcome.displacement_scratch)

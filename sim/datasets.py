@@ -187,22 +187,3 @@ def _load_table(path: Path, label: str) -> LabelledSet:
             raise InvalidInput(f"column {column!r} of {str(path)!r} holds {frame[column].dtype}; numbers are allowed")
     y = frame.pop(label).to_numpy(dtype=np.float64)
     return frame.to_numpy(dtype=np.float64), y
-
-
-def check_memory(n_source: int, n_target: int, n_test: int = 0) -> None:
-    """Refuse a prediction whose Gram matrices and their decompositions do not fit in the free memory.
-
-    Raises
-    ------
-    InvalidInput
-        With the numbers.
-    """
-    # Each symmetric block with its eigenvectors and two workspaces; the kernel's temporaries on the largest block.
-    largest = max(n_source, n_target, n_test) * max(n_source, n_target)
-    need = 8 * (4 * n_source**2 + 4 * n_target**2 + n_target * n_source + n_test * (n_source + n_target) + 4 * largest)
-    available = psutil.virtual_memory().available
-    if need > available:
-        raise InvalidInput(
-            f"{n_source} source, {n_target} target and {n_test} test points need about {need / 2**30:.1f} GiB; "
-            f"{available / 2**30:.1f} GiB are free (--max-source, --max-target and --max-test take a random subset)"
-        )

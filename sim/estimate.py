@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -102,6 +102,32 @@ def bias_and_spread(vectors: np.ndarray) -> tuple[Estimate, Estimate]:
         return Estimate(length, error / (2 * length) if length > 0 else math.sqrt(error), n)
 
     return root(float(bias_squared), float(errors[0])), root(float(variance), float(errors[1]))
+
+
+def jackknife(values: np.ndarray, statistic: Callable[[np.ndarray], float | None]) -> Estimate | None:
+    """`statistic` of all rows, with its jackknife standard error; `None` where it is undefined for them, or for all but one of them.
+
+    Parameters
+    ----------
+    values : (n, …) array, n ≥ 2
+        One independent run a row.
+    statistic : callable
+        Of an array like `values`; smooth in its mean, `None` where it has no value.
+
+    Raises
+    ------
+    InvalidInput
+        For fewer than two rows.
+    """
+    n = len(values)
+    if n < 2:
+        raise InvalidInput(f"{n} runs were given; at least 2 are needed for a standard error")
+    whole = statistic(values)
+    without = [statistic(np.delete(values, i, axis=0)) for i in range(n)]
+    if whole is None or None in without:
+        return None
+    parts = np.array(without, dtype=float)
+    return Estimate(float(whole), math.sqrt((n - 1) / n * float(np.sum((parts - parts.mean()) ** 2))), n)
 
 
 @dataclass(frozen=True)

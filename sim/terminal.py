@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import math
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,6 +23,28 @@ OUT = Path("ptoq-out")
 def say(text: str) -> None:
     """Progress, for people: results alone go to standard output."""
     print(text, file=sys.stderr, flush=True)
+
+
+@contextmanager
+def progress_bar() -> Iterator[Callable[[str, float], None]]:
+    """A bar that is told what is done and what share of it, one after the other; it vanishes off a terminal."""
+    from tqdm import tqdm
+
+    with tqdm(total=1.0, disable=None, leave=False, bar_format="{desc}: {percentage:3.0f}% |{bar}| {elapsed}") as bar:
+
+        shown = ""
+
+        def tell(what: str, share: float) -> None:
+            nonlocal shown
+            if bar.disable:
+                return
+            if what != shown:
+                shown = what
+                bar.reset()
+                bar.set_description_str(what)
+            bar.update(max(0.0, share - bar.n))
+
+        yield tell
 
 
 def print_json(content: Any) -> None:

@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import fields, replace
 from itertools import pairwise
 from numbers import Real
+from typing import Any
 
 import numpy as np
 import psutil
 
-from sim.backend import resolve_backend
-from sim.dynamics import BlockedNet, Descent, workers
+from sim.backend import Backend, resolve_backend
+from sim.blocked import HostNets
+from sim.device import DeviceNets
 from sim.frozen import frozen_gram, frozen_gram_bytes
 from sim.networks import check_width, initial_net
+from sim.plan import Plan, check_memory, plan
+from sim.stages import Limits, Run
 from theory.arrays import to_numpy
 from theory.errors import InvalidInput
 from theory.numeric.gram import relu_gram
 from theory.numeric.spectrum import GramSpectrum
-from theory.outcome import Trajectory, TransferOutcome
-from theory.predict import predict_stages, test_scores, vectors
+from theory.outcome import TransferOutcome
+from theory.predict import GramBlocks, predict_stages, vectors
 from theory.problem import Schedule, TransferProblem, check_kinds, whole
+from theory.threads import workers
 
 DTYPES = ("float64", "float32")
 
@@ -55,17 +60,17 @@ def simulate(
         Neurons in pairs with opposite readouts, so that the initial outputs are zero.
     seed : int ≥ 0
         Of weights and readouts.
-    backend : "auto" or "numpy"
+    backend : "auto", "numpy", "cupy" or "torch"
     dtype : "float64" or "float32"
         Of the training; the frozen rung is always float64.
     rtol, max_steps
         Where a stage is to be trained to its end: until `‖u − y‖ ≤ rtol·‖y‖`, in at most `max_steps`.
     memory : "byte", "bit" or "recompute", optional
-        How the activity of neurons is kept between steps; by default what fits.
+        How the activity of neurons is kept between steps; by default what fits. A GPU keeps pre-activations, or recomputes.
     threads : int, optional
-        Threads over blocks of neurons; by default all cores.
+        Threads over blocks of neurons, on NumPy; by default all cores.
     progress : callable, optional
-        Called with 1 after each gradient step.
+        Called with numbers of gradient steps as they are taken: with 1 after each on NumPy, less often on a device.
 
     Returns
     -------
@@ -124,10 +129,59 @@ def simulate_stages(
 
     Other parameters, results and errors are those of `simulate`.
     """
-    resolve_backend(backend)
+    return simulate_seeds(
+        problem,
+        schedule,
+        source_steps,
+        [seed],
+        width=width,
+        init_scale=init_scale,
+        antisymmetric=antisymmetric,
+        backend=backend,
+        dtype=dtype,
+        rtol=rtol,
+        max_steps=max_steps,
+        memory=memory,
+        threads=threads,
+        progress=progress,
+    )[0]
+
+
+def simulate_seeds(
+    problem: TransferProblem,
+    schedule: Schedule,
+    source_steps: Sequence[int | None],
+    seeds: Sequence[int],
+    *,
+    width: int = 16384,
+    init_scale: float = 1.0,
+    antisymmetric: bool = True,
+    backend: str = "auto",
+    dtype: str = "float64",
+    rtol: float = 1e-3,
+    max_steps: int = 100_000,
+    memory: str | None = None,
+    threads: int | None = None,
+    progress: Callable[[int], object] | None = None,
+) -> list[list[TransferOutcome]]:
+    """`simulate_stages` for several nets, trained in one batch: it pays for nets so small that a step is mostly Python, and on a GPU.
+
+    Parameters
+    ----------
+    seeds : sequence of int ≥ 0
+        One net for each.
+
+    Returns
+    -------
+    For each seed what `simulate_stages` gives for it, equal but for rounding; a stage trained to its end ends at the same step.
+
+    Other parameters and errors are those of `simulate_stages`; one net's error ends the batch.
+    """
+    chosen = resolve_backend(backend)
     check_kinds(problem, schedule, "simulate")
     vectors(problem)
     check_width(width, problem.n_outputs, antisymmetric)
+    check_memory(memory)
     if dtype not in DTYPES:
         raise InvalidInput(f"dtype is {dtype!r}; one of {', '.join(map(repr, DTYPES))} is allowed")
     if not isinstance(rtol, Real) or not 0 < rtol < 1:
@@ -136,10 +190,12 @@ def simulate_stages(
         raise InvalidInput(f"max_steps is {max_steps!r}; at least 1 is allowed")
     if threads is not None and whole(threads, "threads") < 1:
         raise InvalidInput(f"threads is {threads!r}; at least 1, or None for all cores, is allowed")
-    seed = whole(seed, "seed")
+    numbers = [whole(seed, "seed") for seed in seeds]
+    if not numbers:
+        raise InvalidInput("seeds is empty; at least one seed is needed")
     _check_ascending(source_steps)
     problem = _on_host(problem)
-    _check_memory(width, problem)
+    how = plan(problem, width, len(numbers), np.dtype(dtype).itemsize, memory, chosen)
     assert problem.source is not None
     P, Q = GramSpectrum.of(relu_gram(problem.source[0])), GramSpectrum.of(relu_gram(problem.target[0]))
     schedule = schedule.with_rates(P, Q)
@@ -147,39 +203,41 @@ def simulate_stages(
     stable = P.check_step(schedule.source_lr, source_steps[-1], "source_lr", schedule.allow_unstable)
     stable &= Q.check_step(schedule.target_lr, schedule.target_steps, "target_lr", schedule.allow_unstable)
 
-    settings = _Settings(memory, rtol, max_steps, threads, progress, stable)
-    W, a = initial_net(width, problem.source[0].shape[1], problem.n_outputs, init_scale=init_scale, antisymmetric=antisymmetric, seed=seed)
-    # First, because a step size that the net's own kernel does not bear is refused here, before anything is trained.
-    frozen = _frozen(problem, schedule, source_steps, W, a, settings)
-    trained = _Run(problem, schedule, W.astype(dtype), a.astype(dtype), None, settings).outcomes(source_steps)
+    c, d = problem.n_outputs, problem.source[0].shape[1]
+    limits = Limits(rtol, max_steps, progress)
+    silent = replace(limits, progress=None)
+    W, a = np.empty((len(numbers), width, d), dtype=dtype), np.empty((len(numbers), width, c), dtype=dtype)
+    try:
+        with chosen.guarded():
+            frozen = []
+            for i, seed in enumerate(numbers):
+                drawn, signs = initial_net(width, d, c, init_scale=init_scale, antisymmetric=antisymmetric, seed=seed)
+                # First, because a step size that the net's own kernel does not bear is refused here, before anything is trained.
+                frozen.append(_frozen(problem, schedule, source_steps, (drawn, signs), chosen, how, threads, (silent, stable)))
+                W[i], a[i] = drawn, signs
+                del drawn
+        with chosen.guarded(), workers(threads) as run_map:
+            trained = Run(problem, schedule, _nets(chosen, W, a, run_map, how), limits, stable).outcomes(source_steps)
+    except chosen.out_of_memory() as error:
+        raise InvalidInput(
+            f"{chosen.describe()} ran out of memory with {len(numbers)} nets of width {width}: they take about {how.need / 2**30:.1f} GiB, "
+            f"and {chosen.free_memory() / 2**30:.1f} GiB are free; a smaller width is needed, or memory='recompute'"
+        ) from error
     # What only a Gram matrix can tell, a trained net has from its own frozen kernel.
     return [
-        replace(t, gain=f.gain, gain_reason=f.gain_reason, source_rank=f.source_rank, target_rank=f.target_rank, frozen=f)
-        for t, f in zip(trained, frozen, strict=True)
+        [
+            replace(t, gain=f.gain, gain_reason=f.gain_reason, source_rank=f.source_rank, target_rank=f.target_rank, frozen=f)
+            for t, f in zip(*stages, strict=True)
+        ]
+        for stages in zip(trained, frozen, strict=True)
     ]
 
 
-@dataclass(frozen=True)
-class _Settings:
-    """How a run is carried out, as `simulate` was asked."""
-
-    memory: str | None
-    rtol: float
-    max_steps: int
-    threads: int | None
-    progress: Callable[[int], object] | None
-    stable: bool
-
-
-def _check_memory(width: int, problem: TransferProblem) -> None:
-    """Refuse a net whose weights alone do not fit: `W(0)`, the net trained on the source, its fork and that one's start."""
-    need = 8 * width * (4 * problem.target[0].shape[1] + 2 * problem.n_outputs)
-    available = psutil.virtual_memory().available
-    if need > available:
-        raise InvalidInput(
-            f"width is {width}: its weights take about {need / 2**30:.1f} GiB; {available / 2**30:.1f} GiB are free, enough for a width of "
-            f"about {width * available // need}"
-        )
+def _nets(backend: Backend, W: np.ndarray, a: np.ndarray, run_map: Callable[..., Any], how: Plan) -> HostNets | DeviceNets:
+    if backend.name == "numpy":
+        return HostNets(W, a, run_map, memory=how.memory, sample_space=how.sample_space)
+    W, a = (backend.xp.asarray(x, device=backend.device) for x in (W, a))
+    return DeviceNets(backend, W, a, keep=how.memory != "recompute", sample_space=how.sample_space)
 
 
 def _check_ascending(source_steps: Sequence[int | None]) -> None:
@@ -191,139 +249,40 @@ def _check_ascending(source_steps: Sequence[int | None]) -> None:
 
 
 def _on_host(problem: TransferProblem) -> TransferProblem:
-    def convert(pair: tuple | None) -> tuple | None:
-        return None if pair is None else tuple(to_numpy(x).astype(np.float64) for x in pair)
+    return _converted(problem, lambda x: to_numpy(x).astype(np.float64))
 
-    target = convert(problem.target)
+
+def _converted(problem: TransferProblem, convert: Callable[[Any], Any]) -> TransferProblem:
+    source, target, test = (None if p is None else (convert(p[0]), convert(p[1])) for p in (problem.source, problem.target, problem.test))
     assert target is not None
-    return TransferProblem(source=convert(problem.source), target=target, test=convert(problem.test))
+    return TransferProblem(source=source, target=target, test=test)
 
 
 def _frozen(
-    problem: TransferProblem, schedule: Schedule, source_steps: Sequence[int | None], W: np.ndarray, a: np.ndarray, settings: _Settings
+    problem: TransferProblem,
+    schedule: Schedule,
+    source_steps: Sequence[int | None],
+    net: tuple[np.ndarray, np.ndarray],
+    backend: Backend,
+    how: Plan,
+    threads: int | None,
+    run: tuple[Limits, bool],
 ) -> list[TransferOutcome]:
-    """The frozen rung in closed form; step by step where its Gram matrix does not fit in half the free memory."""
-    if frozen_gram_bytes(problem) > psutil.virtual_memory().available / 2:
-        return _Run(problem, schedule, W, a, W, replace(settings, progress=None)).outcomes(source_steps)
-    gram = frozen_gram(problem, W, a)
-    with workers(settings.threads) as run_map:
-        net = BlockedNet(W, a, run_map)
-        starts = [
-            net.outputs(pair[0]).reshape(pair[1].shape) for pair in (problem.source, problem.target, problem.test) if pair is not None
-        ]
+    """The frozen rung of one net in closed form; step by step where its Gram matrix does not fit in half the free memory."""
+    W, a = net
+    available = min(psutil.virtual_memory().available, backend.free_memory())
+    with workers(threads) as run_map:
+        nets = _nets(backend, W[None], a[None], run_map, how)
+        if frozen_gram_bytes(problem) > available / 2:
+            nets.gates = nets.W
+            return Run(problem, schedule, nets, *run).outcomes(source_steps)[0]
+        sets = [pair for pair in (problem.source, problem.target, problem.test) if pair is not None]
+        starts = tuple(nets.outputs(X)[0].reshape(y.shape) for X, y in sets)
+    if isinstance(nets, DeviceNets):
+        gram = frozen_gram(_converted(problem, nets.load), nets.W[0, ...], nets.a[0, ...])
+        gram = GramBlocks(**{f.name: None if (block := getattr(gram, f.name)) is None else to_numpy(block) for f in fields(gram)})
+    else:
+        gram = frozen_gram(problem, W, a)
     # A finite net's λ_max may exceed the infinite-width one a little: its own stability is reported, not imposed.
     schedule = replace(schedule, allow_unstable=True)
-    return predict_stages(problem, schedule, source_steps, gram=gram, initial_outputs=tuple(starts), rung="frozen")
-
-
-class _Run:
-    """One net under one schedule: the source run, and a fine-tuning run from each of its checkpoints."""
-
-    def __init__(
-        self,
-        problem: TransferProblem,
-        schedule: Schedule,
-        W: np.ndarray,
-        a: np.ndarray,
-        gates: np.ndarray | None,
-        settings: _Settings,
-    ) -> None:
-        self.problem, self.schedule, self.W, self.a, self.gates, self.settings = problem, schedule, W, a, gates, settings
-        self.sets: dict[str, tuple[np.ndarray, np.ndarray]] = {}
-        for name in ("source", "target", "test"):
-            pair = getattr(problem, name)
-            if pair is not None:
-                X, y = pair
-                self.sets[name] = (X.astype(W.dtype), y.reshape(len(y), -1))
-
-    def outcomes(self, source_steps: Sequence[int | None]) -> list[TransferOutcome]:
-        """One outcome for each length of pretraining."""
-        results: dict[int | None, TransferOutcome] = {}
-        finite = [k for k in source_steps if k is not None]
-        with workers(self.settings.threads) as run:
-            scratch, scratch_net = self._fine_tune(run, self.W)
-            test_scratch = self._outputs(scratch_net, "test")
-            net = self._net(run, self.W.copy())
-
-            def fork(step: int, loss: float, end: bool) -> None:
-                descent, tuned = (scratch, scratch_net) if step == 0 else self._fine_tune(run, net.W)
-                outcome = self._outcome(step, loss, descent, tuned, scratch, test_scratch)
-                results.update({k: outcome for k, now in ((step, step in finite), (None, end)) if now})
-
-            self._descend(net, "source", source_steps[-1], finite, fork)
-        return [results[k] for k in source_steps]
-
-    def _descend(
-        self,
-        net: BlockedNet,
-        stage: str,
-        steps: int | None,
-        record: Sequence[int],
-        on_record: Callable[[int, float, bool], None] | None = None,
-    ) -> Descent:
-        X, y = self.sets[stage]
-        return net.descend(
-            X,
-            y,
-            lr=self._lr(stage),
-            steps=steps,
-            rtol=self.settings.rtol,
-            max_steps=self.settings.max_steps,
-            # A checkpoint that is to be forked may lie beyond the end; a point of a trajectory there is not worth the steps.
-            at_least=max(record, default=0) if on_record else 0,
-            record=record,
-            on_record=on_record,
-            progress=self.settings.progress,
-        )
-
-    def _lr(self, stage: str) -> float:
-        lr = self.schedule.source_lr if stage == "source" else self.schedule.target_lr
-        assert lr is not None
-        return lr
-
-    def _net(self, run: Callable, W: np.ndarray) -> BlockedNet:
-        return BlockedNet(W, self.a, run, gates=self.gates, memory=self.settings.memory)
-
-    def _fine_tune(self, run: Callable, W: np.ndarray) -> tuple[Descent, BlockedNet]:
-        net = self._net(run, W.copy())
-        return self._descend(net, "target", self.schedule.target_steps, self.schedule.recorded_steps()), net
-
-    def _outputs(self, net: BlockedNet, name: str) -> np.ndarray | None:
-        if name not in self.sets:
-            return None
-        return net.outputs(self.sets[name][0]).reshape(getattr(self.problem, name)[1].shape)
-
-    def _outcome(
-        self, step: int, source_loss: float, descent: Descent, tuned: BlockedNet, scratch: Descent, test_scratch: np.ndarray | None
-    ) -> TransferOutcome:
-        source_outputs, test_outputs = self._outputs(tuned, "source"), self._outputs(tuned, "test")
-        assert source_outputs is not None
-        residual = source_outputs.ravel() - self.sets["source"][1].ravel()
-        tests = {} if test_outputs is None or test_scratch is None else test_scores(self.problem, test_outputs, test_scratch)
-        return TransferOutcome(
-            rung="trained" if self.gates is None else "frozen",
-            gradient_energy=2 * descent.loss[0],
-            gradient_energy_scratch=2 * scratch.loss[0],
-            displacement=descent.displacement[-1],
-            displacement_scratch=scratch.displacement[-1],
-            gain=None,
-            gain_reason="the Gram matrix was too large to be formed",
-            target_loss=descent.loss[-1],
-            target_loss_scratch=scratch.loss[-1],
-            source_loss_pretrained=source_loss,
-            source_loss=float(residual @ residual) / 2,
-            source_outputs=source_outputs,
-            target_outputs=descent.outputs.reshape(self.problem.target[1].shape),
-            trajectory=_trajectory(descent),
-            trajectory_scratch=_trajectory(scratch),
-            source_steps=step,
-            target_steps=descent.steps[-1],
-            source_lr=self.schedule.source_lr,
-            target_lr=self._lr("target"),
-            stable=self.settings.stable,
-            **tests,
-        )
-
-
-def _trajectory(descent: Descent) -> Trajectory:
-    return Trajectory(steps=tuple(map(float, descent.steps)), loss=descent.loss, displacement=descent.displacement)
+    return predict_stages(problem, schedule, source_steps, gram=gram, initial_outputs=starts, rung="frozen")

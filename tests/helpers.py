@@ -101,3 +101,10 @@ def _assert_within(error: np.ndarray, bound: np.ndarray, what: str, got: np.ndar
             f"{int(outside.sum())} of {error.size} values differ by more than {what}; worst{at}: "
             f"got {got[worst]!r}, want {want[worst]!r}, error {error[worst]:.3g}, allowed {bound[worst]:.3g}"
         )
+
+
+def lasting(record: dict[str, Any]) -> dict[str, Any]:
+    """A record without what the run that wrote it took: the same however it was run, and whatever came from the cache."""
+    took = {"wall_seconds", "peak_memory_bytes", "parts", "workers"}
+    assert took <= record["provenance"].keys()
+    return {**record, "provenance": {name: value for name, value in record["provenance"].items() if name not in took}}

@@ -1,5 +1,6 @@
 """The command line as a user meets it: exit codes, messages, JSON, nothing half-written."""
 
+import importlib
 import json
 import os
 import signal
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 
 import ptoq
+from tests.helpers import assert_dtype_close
 
 SMALL = ["digits-parity", "mnist-parity", "--max-source", "40", "--max-target", "30", "--max-test", "50"]
 
@@ -94,6 +96,32 @@ def test_predict_takes_momentum_decay_and_cross_entropy(capsys):
         (("--weight-decay", "-1"), "weight_decay is -1.0"),
         (("--loss", "cross-entropy"), "source_steps is None"),
         (("--momentum", "0.5", "--best-length"), "momentum is 0.5; pretraining_curves"),
+    ):
+        code, out, err = call(capsys, "predict", *SMALL, *options)
+        assert (code, out) == (2, "")
+        assert message in err
+
+
+def test_predict_takes_a_solver(capsys, monkeypatch):
+    steps = ("--source-steps", "20", "--target-steps", "10")
+    plain = json.loads(call(capsys, "predict", *SMALL, *steps, "--json")[1])
+    assert plain["solver"] == "eigh"
+    for solver in ("lanczos", "conjugate-gradients"):
+        code, out, _ = call(capsys, "predict", *SMALL, *steps, "--solver", solver, "--json")
+        assert code == 0
+        result = json.loads(out)
+        assert (result["solver"], result["source_rank"]) == (solver, None)
+        assert_dtype_close(np.array(result["displacement"]), np.array(plain["displacement"]), 1, scale=1)
+    code, text, _ = call(capsys, "predict", *SMALL, *steps, "--solver", "lanczos")
+    assert code == 0
+    assert "Gram rank not computed\n" in text
+    assert "solved by lanczos: Lanczos does not tell the rank" in text
+    monkeypatch.setattr(importlib.import_module("theory.predict"), "free_memory", lambda like: 1000)
+    for options, message in (
+        (("--solver", "cholesky", *steps), "'lanczos' is allowed for numbers of steps"),
+        (("--solver", "lanczos", "--best-length"), "--best-length was given with --solver lanczos; eigh, or auto, is allowed"),
+        ((), "would fit (--max-source, --max-target and --max-test take a random subset)"),
+        (("--best-length",), "GiB by eigh; 0.0 GiB are free"),
     ):
         code, out, err = call(capsys, "predict", *SMALL, *options)
         assert (code, out) == (2, "")
@@ -200,7 +228,7 @@ def test_bad_data_is_exit_code_2_with_the_value_and_what_is_allowed(capsys, file
     [
         ("sim", "run", "gravity"),
         ("sim", "run", "ladder", "--profile", "tiny"),
-        ("sim", "run", "ladder", "--backend", "cupy"),
+        ("sim", "run", "ladder", "--backend", "tpu"),
         ("figures", "moon"),
         ("realnets", "run", "gravity"),
         ("realnets", "run", "sample_size", "--device", "tpu"),
@@ -209,7 +237,7 @@ def test_bad_data_is_exit_code_2_with_the_value_and_what_is_allowed(capsys, file
         ("theory", "derive", "--format", "pdf"),
         ("theory", "check", "loss", "--bounds"),
         ("reproduce", "--profile", "smoke", "--device", "tpu"),
-        ("reproduce", "--profile", "smoke", "--backend", "cupy"),
+        ("reproduce", "--profile", "smoke", "--backend", "tpu"),
         ("dance",),
         ("predict", "digits"),
         ("predict", "digits", "mnist", "--source-steps", "many"),
@@ -223,6 +251,17 @@ def test_bad_commands_are_exit_code_2_and_write_nothing(capsys, tmp_path, monkey
     assert code == 2
     assert err
     assert "Traceback" not in err
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("command", [("sim", "run", "ladder"), ("reproduce",)], ids=" ".join)
+def test_a_backend_that_is_absent_is_exit_code_2_and_says_how_to_get_it(capsys, tmp_path, monkeypatch, command):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(sys.modules, "cupy", None)
+    code, out, err = call(capsys, *command, "--profile", "smoke", "--backend", "cupy")
+    assert code == 2
+    assert "CuPy is not installed; get it with: pip install 'ptoq[gpu]'" in err
+    assert out == ""
     assert not list(tmp_path.iterdir())
 
 
@@ -266,6 +305,33 @@ def test_a_folder_that_cannot_be_written_is_exit_code_2(capsys, tmp_path, monkey
     code, _, err = call(capsys, "sim", "run", "ladder", "--profile", "smoke", "--out", "taken")
     assert code == 2
     assert "cannot make the folder" in err
+
+
+@pytest.mark.parametrize("jobs", ["0", "-1"])
+def test_fewer_than_one_job_is_exit_code_2_and_nothing_is_written(capsys, tmp_path, monkeypatch, jobs):
+    monkeypatch.chdir(tmp_path)
+    code, _, err = call(capsys, "sim", "run", "ladder", "--profile", "smoke", "--jobs", jobs)
+    assert code == 2
+    assert f"jobs is {jobs}; a whole number of at least 1 is allowed" in err
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_full_disk_is_exit_code_2_names_the_file_and_leaves_the_old_record(capsys, tmp_path, monkeypatch):
+    monkeypatch.setenv("PTOQ_CACHE", str(tmp_path / "cache"))
+    arguments = ("sim", "run", "orthogonal_drift", "--profile", "smoke", "--out", str(tmp_path))
+    call(capsys, *arguments)
+    record = tmp_path / "records" / "orthogonal_drift.json"
+    old = record.read_bytes()
+
+    def full(handle: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("theory.files.os.fsync", full)
+    code, _, err = call(capsys, *arguments)
+    assert code == 2
+    assert err == f"ptoq: cannot write the file (No space left on device): {record}\n"
+    assert record.read_bytes() == old
+    assert [p.name for p in record.parent.iterdir()] == [record.name]
 
 
 @pytest.mark.parametrize(

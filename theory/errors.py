@@ -11,6 +11,10 @@ class UnstableStep(InvalidInput):
     """A step size at which gradient descent on the given Gram matrix diverges."""
 
 
+class TooLarge(InvalidInput):
+    """A problem that does not fit in the free memory; the message says what it needs, what is free and what would fit."""
+
+
 class NotConverged(RuntimeError):
     """An iteration that stopped before it reached what was asked of it."""
 

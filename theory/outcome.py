@@ -21,11 +21,14 @@ class Trajectory:
         `½‖u_Q − y_Q‖²`, or the cross-entropy, at each.
     displacement : tuple of float or None
         `‖W − W(P)‖_F` at each; `None` where the outcome's is.
+    source_loss : tuple of float, optional
+        The forgetting curve: loss on the source at each. `None` where fine-tuning started from `W(0)`, or nobody looked.
     """
 
     steps: tuple[float, ...]
     loss: tuple[float, ...]
     displacement: tuple[float | None, ...]
+    source_loss: tuple[float, ...] | None = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -50,6 +53,8 @@ class TransferOutcome:
         The same on the source, before and after fine-tuning.
     source_outputs, target_outputs, test_outputs, test_outputs_scratch : array or None
         Outputs after fine-tuning, shaped like the labels.
+    pretrained_target_outputs : array or None
+        `u_Q` at `W(P)`, where fine-tuning starts.
     test_error, test_error_scratch : float or None
         Error rate on the test points: by sign for ±1 labels, by argmax for one-hot ones, `None` for real ones.
     test_mse, test_mse_scratch : float or None
@@ -63,6 +68,8 @@ class TransferOutcome:
         Step sizes used.
     stable : bool
         Whether both step sizes were at most the largest stable one, `2/λ_max` for plain descent.
+    solver : str or None
+        How a prediction solved with its Gram matrices; see `predict`. `solver_reason` says what it left `None`, and why it was not another.
     frozen : TransferOutcome or None
         For a trained net, the rung below it: the same net with its kernel frozen at `W(0)`.
     """
@@ -83,6 +90,7 @@ class TransferOutcome:
     target_outputs: Array | None = None
     test_outputs: Array | None = None
     test_outputs_scratch: Array | None = None
+    pretrained_target_outputs: Array | None = None
     test_error: float | None = None
     test_error_scratch: float | None = None
     test_mse: float | None = None
@@ -96,6 +104,8 @@ class TransferOutcome:
     source_lr: float | None = None
     target_lr: float
     stable: bool = True
+    solver: str | None = None
+    solver_reason: str | None = None
     frozen: TransferOutcome | None = None
 
     @property
@@ -132,6 +142,7 @@ class TransferOutcome:
                     "steps": [None if math.isinf(k) else k for k in value.steps],
                     "loss": list(value.loss),
                     "displacement": list(value.displacement),
+                    "source_loss": None if value.source_loss is None else list(value.source_loss),
                 }
             elif value is not None and hasattr(value, "shape"):
                 if not arrays:

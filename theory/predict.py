@@ -14,9 +14,12 @@ from theory.arrays import Array, as_float, namespace, scalar, to_numpy
 from theory.errors import InvalidInput
 from theory.numeric import stages
 from theory.numeric.kernels.named import GramFunction, check_cross, gram_function
+from theory.numeric.solvers.operators import Progress
+from theory.numeric.solvers.plan import Sizes, choose, free_memory
 from theory.numeric.spectrum import GramSpectrum, Steps
 from theory.outcome import Trajectory, TransferOutcome, error_rate, mean_squared_error
 from theory.problem import Schedule, TransferProblem
+from theory.residuals import Residuals
 from theory.rules import Stage, Start, check_shrinking, rule_of
 
 _SHRINKS = (
@@ -59,6 +62,32 @@ class GramBlocks:
 
     __hash__ = None  # type: ignore[assignment]
 
+    def coupled(self, problem: TransferProblem) -> bool:
+        """Whether outputs interact in these blocks."""
+        n_Q, c = problem.target[0].shape[0], problem.n_outputs
+        return bool(c > 1 and self.target.ndim == 2 and self.target.shape[0] == n_Q * c)
+
+    def check(self, problem: TransferProblem) -> None:
+        """Raise `InvalidInput` unless every block has the shape that `problem`, which has a source, needs."""
+        assert problem.source is not None
+        c = problem.n_outputs if self.coupled(problem) else 1
+        n_P, n_Q = problem.source[0].shape[0] * c, problem.target[0].shape[0] * c
+        n_T = None if problem.test is None else problem.test[0].shape[0] * c
+        expected = {
+            "source": (n_P, n_P),
+            "target": (n_Q, n_Q),
+            "target_source": (n_Q, n_P),
+            "test_source": (n_T, n_P),
+            "test_target": (n_T, n_Q),
+        }
+        for name, shape in expected.items():
+            block = getattr(self, name)
+            if name.startswith("test") and n_T is None:
+                continue
+            given = None if block is None else tuple(block.shape)
+            if given != shape:
+                raise InvalidInput(f"the Gram block {name} has shape {given}; {shape} is needed for this problem")
+
     @classmethod
     def of(cls, problem: TransferProblem, kernel: GramFunction) -> GramBlocks:
         """Evaluate `kernel` between the sets of `problem`."""
@@ -92,6 +121,8 @@ def predict(
     initial_outputs: tuple[Array, ...] | None = None,
     initial_norm: float | None = None,
     rung: str = "infinite",
+    solver: str = "auto",
+    progress: Progress | None = None,
 ) -> TransferOutcome:
     """Outcome of pretraining and fine-tuning in the kernel regime, exact at every step.
 
@@ -112,12 +143,25 @@ def predict(
         infinite).
     rung : str
         The name the outcome carries.
+    solver : "auto", "eigh", "cholesky", "lanczos" or "conjugate-gradients"
+        How Gram matrices are solved with. `eigh` decomposes them and gives everything. The others are for larger problems, and for plain
+        gradient descent: `cholesky` trains to the end in the memory of one matrix; `lanczos` takes numbers of steps, and needs one matrix
+        too; `conjugate-gradients`, with Lanczos for numbers of steps, holds none. `auto` estimates the memory and takes `eigh` where it
+        fits comfortably, else the first of them that fits. What a solver does not give is `None`, with `solver_reason`; to the end, it
+        sees the trajectory at its two ends unless snapshots are asked for.
+    progress : callable, optional
+        Told `(what, share done)` while a problem is solved without `eigh`.
 
     Raises
     ------
     InvalidInput, UnstableStep
         For a problem without source, an unknown kernel, mismatched blocks, an unstable step size; for cross-entropy without numbers of
-        steps or of labels that are no classes; for decay towards zero under a kernel that depends on the scale of `W(0)`.
+        steps or of labels that are no classes; for decay towards zero under a kernel that depends on the scale of `W(0)`; for a
+        singular Gram matrix with `cholesky`.
+    TooLarge
+        For a problem that does not fit in the free memory, with the numbers.
+    NotConverged
+        From Lanczos or conjugate gradients, with the error reached.
 
     Source: arXiv 1909.12031 for the transformed labels; each plain stage is the geometric series of `r ← (I − ηH) r`.
     """
@@ -125,7 +169,16 @@ def predict(
         schedule = Schedule()
     steps = (schedule.source_steps,) if isinstance(schedule, Schedule) else (None,)
     return predict_stages(
-        problem, schedule, steps, kernel=kernel, gram=gram, initial_outputs=initial_outputs, initial_norm=initial_norm, rung=rung
+        problem,
+        schedule,
+        steps,
+        kernel=kernel,
+        gram=gram,
+        initial_outputs=initial_outputs,
+        initial_norm=initial_norm,
+        rung=rung,
+        solver=solver,
+        progress=progress,
     )[0]
 
 
@@ -139,6 +192,8 @@ def predict_stages(
     initial_outputs: tuple[Array, ...] | None = None,
     initial_norm: float | None = None,
     rung: str = "infinite",
+    solver: str = "auto",
+    progress: Progress | None = None,
 ) -> list[TransferOutcome]:
     """`predict` for several lengths of pretraining at once: the Gram matrices are decomposed only once.
 
@@ -152,79 +207,59 @@ def predict_stages(
         raise InvalidInput(f"gram is a {type(gram).__name__}; GramBlocks or None is allowed")
     if gram is None or problem.source is None:
         vectors(problem)
-    blocks = gram
-    if blocks is None:
-        function = gram_function(kernel)
+    if initial_norm is not None and not (isinstance(initial_norm, Real) and 0 <= initial_norm < math.inf):
+        raise InvalidInput(f"initial_norm is {initial_norm!r}; a finite number ≥ 0, or None, is allowed")
+    function = gram_function(kernel if gram is None else "relu")
+    if gram is None:
         if schedule.weight_decay and schedule.anchor == "zero":
             check_shrinking(kernel)
-        blocks = GramBlocks.of(problem, function)
-    prepared = _Kernelised(problem, blocks, initial_outputs, initial_norm)
+    else:
+        gram.check(problem)
+    coupled = gram is not None and gram.coupled(problem)
+    chosen = _solver(solver, problem, schedule, source_steps, coupled)
+    sets = Residuals.of(problem, initial_outputs, coupled)
+    if chosen != "eigh":
+        from theory.large import FromBlocks, FromKernel, Iterative
+
+        grams = FromKernel.of(problem, function) if gram is None else FromBlocks(gram)
+        solved = Iterative(problem, grams, sets, chosen, fallback=solver == "auto", progress=progress)
+        return [solved.outcome(replace(schedule, source_steps=k), rung) for k in source_steps]
+    blocks = GramBlocks.of(problem, function) if gram is None else gram
+    prepared = _Kernelised(problem, blocks, sets, initial_norm)
     if gram is None:
         check_cross(blocks.target_source, blocks.target, blocks.source)
     return [prepared.outcome(replace(schedule, source_steps=k), rung) for k in source_steps]
 
 
+def _solver(solver: str, problem: TransferProblem, schedule: Schedule, source_steps: Sequence[Steps], coupled: bool) -> str:
+    """The solver to use; see `theory.numeric.solvers.plan`."""
+    assert problem.source is not None
+    y, X = problem.target[1], problem.target[0]
+    c = problem.n_outputs
+    times = c if coupled else 1
+    n_P, n_Q, n_T = (0 if pair is None else int(pair[0].shape[0]) * times for pair in (problem.source, problem.target, problem.test))
+    sizes = Sizes(
+        source=n_P,
+        target=n_Q,
+        test=n_T,
+        outputs=1 if coupled else c,
+        width=math.prod(X.shape[1:]),
+        itemsize=4 if y.dtype == namespace(y).float32 else 8,
+        host=isinstance(X, np.ndarray),
+    )
+    finite = schedule.target_steps is not None or bool(schedule.snapshots) or any(k is not None for k in source_steps)
+    plain = schedule.momentum == 0 and schedule.weight_decay == 0 and schedule.loss == "squared"
+    return choose(solver, sizes, finite=finite, plain=plain, free=free_memory(X))
+
+
 class _Kernelised:
     """A problem with its Gram spectra, labels flattened to match coupled outputs."""
 
-    def __init__(
-        self, problem: TransferProblem, gram: GramBlocks, initial_outputs: tuple[Array, ...] | None, initial_norm: float | None
-    ) -> None:
-        assert problem.source is not None
-        if initial_norm is not None and not (isinstance(initial_norm, Real) and 0 <= initial_norm < math.inf):
-            raise InvalidInput(f"initial_norm is {initial_norm!r}; a finite number ≥ 0, or None, is allowed")
-        self.problem, self.initial_norm = problem, initial_norm
-        self.gram = gram
-        n_Q, c = problem.target[0].shape[0], problem.n_outputs
-        self.coupled = c > 1 and gram.target.ndim == 2 and gram.target.shape[0] == n_Q * c
-        self._check_blocks(c if self.coupled else 1)
+    def __init__(self, problem: TransferProblem, gram: GramBlocks, sets: Residuals, initial_norm: float | None) -> None:
+        self.problem, self.gram, self.initial_norm = problem, gram, initial_norm
         self.P, self.Q = GramSpectrum.of(gram.source), GramSpectrum.of(gram.target)
-        sets = [problem.source, problem.target] + ([problem.test] if problem.test is not None else [])
-        if not isinstance(initial_outputs, tuple | list | None):
-            raise InvalidInput(f"initial_outputs is {initial_outputs!r}; a tuple of arrays is allowed")
-        starts: list[Array | None] = [None] * len(sets) if initial_outputs is None else list(initial_outputs)
-        if len(starts) != len(sets):
-            raise InvalidInput(f"{len(starts)} initial outputs were given; one for each of the {len(sets)} point sets is needed")
-        labels, self.start, self.given = [], [], []
-        for (_, y), u in zip(sets, starts, strict=True):
-            if u is None:
-                u = namespace(y).zeros_like(y)
-            elif (u := as_float(u, "initial outputs")).shape != y.shape:
-                raise InvalidInput(f"initial outputs have shape {tuple(u.shape)} and labels {tuple(y.shape)}; they must be equal")
-            rest = self._flat(y - u)
-            xp = namespace(rest)
-            largest, most = scalar(xp.max(xp.abs(rest))), (float(xp.finfo(rest.dtype).max) / 1e6 / rest.shape[0]) ** 0.5
-            if largest > most:
-                raise InvalidInput(f"labels less initial outputs reach {largest:.3g}; at most {most:.3g} is allowed, or a loss overflows")
-            labels.append(rest)
-            self.start.append(self._flat(u))
-            self.given.append(self._flat(y))
-        self.y_P, self.y_Q = labels[0], labels[1]
-
-    def _check_blocks(self, c: int) -> None:
-        assert self.problem.source is not None
-        n_P, n_Q = self.problem.source[0].shape[0] * c, self.problem.target[0].shape[0] * c
-        n_T = None if self.problem.test is None else self.problem.test[0].shape[0] * c
-        expected = {
-            "source": (n_P, n_P),
-            "target": (n_Q, n_Q),
-            "target_source": (n_Q, n_P),
-            "test_source": (n_T, n_P),
-            "test_target": (n_T, n_Q),
-        }
-        for name, shape in expected.items():
-            block = getattr(self.gram, name)
-            if name.startswith("test") and n_T is None:
-                continue
-            given = None if block is None else tuple(block.shape)
-            if given != shape:
-                raise InvalidInput(f"the Gram block {name} has shape {given}; {shape} is needed for this problem")
-
-    def _flat(self, y: Array) -> Array:
-        return namespace(y).reshape(y, (-1,)) if self.coupled else y
-
-    def _like_labels(self, u: Array) -> Array:
-        return namespace(u).reshape(u, (-1, self.problem.n_outputs)) if self.coupled else u
+        self.start, self.given, self._like_labels = sets.start, sets.given, sets.like_labels
+        self.y_P, self.y_Q = sets.y_P, sets.y_Q
 
     def outcome(self, schedule: Schedule, rung: str) -> TransferOutcome:
         assert self.problem.source is not None
@@ -248,15 +283,21 @@ class _Kernelised:
         target_anchor = {"start": None, "initial": self.y_Q, "zero": Y_Q}[anchor]
         steps: tuple[Steps, ...] = (*schedule.recorded_steps(), k_Q)
         target = rule.run(
-            self.gram.target, self.Q, Start(Y_Q, remaining, target_anchor, self._distance(anchor, alpha, kept_P)), eta_Q, steps
+            self.gram.target, self.Q, Start(Y_Q, remaining, target_anchor, self._distance(anchor, alpha, kept_P)), eta_Q, steps, path=True
         )
         scratch = rule.run(self.gram.target, self.Q, Start(Y_Q, self.y_Q, Y_Q if zero else None, norm), eta_Q, steps)
 
         # After fine-tuning W = a W(0) + b Z_P α + Z_Q γ, with a = 1 but for decay towards zero.
         b, a = target.remembered, target.remembered * kept_P if zero else 1.0
         pretrained = self.y_P + (1 - kept_P) * self.start[0] - source.residual
-        kept = source.residual + (1 - b) * pretrained + (kept_P - a) * self.start[0]
-        final_source_residual = kept - self.gram.target_source.T @ target.coefficients
+
+        def source_residual(gamma: Array, b: float) -> Array:
+            kept = source.residual + (1 - b) * pretrained + (kept_P - (b * kept_P if zero else 1.0)) * self.start[0]
+            return kept - self.gram.target_source.T @ gamma
+
+        *on_the_way, final_source_residual = (source_residual(gamma, kept) for gamma, kept in target.path)
+        source_loss = rule.loss(Y_P, final_source_residual)
+        forgotten = (*(rule.loss(Y_P, r) for r in on_the_way), source_loss)
         if schedule.loss == "squared":
             gain, reason = stages.transfer_gain(self.Q, self.y_Q, remaining)
         else:
@@ -273,10 +314,11 @@ class _Kernelised:
             target_loss=target.loss[-1],
             target_loss_scratch=scratch.loss[-1],
             source_loss_pretrained=rule.loss(Y_P, source.residual),
-            source_loss=rule.loss(Y_P, final_source_residual),
+            source_loss=source_loss,
             source_outputs=self._like_labels(self.start[0] + self.y_P - final_source_residual),
             target_outputs=self._like_labels(self.start[1] + self.y_Q - target.residual),
-            trajectory=_trajectory(steps, target),
+            pretrained_target_outputs=self._like_labels(Y_Q - remaining),
+            trajectory=_trajectory(steps, target, forgotten),
             trajectory_scratch=_trajectory(steps, scratch),
             source_rank=self.P.rank,
             target_rank=self.Q.rank,
@@ -285,6 +327,7 @@ class _Kernelised:
             source_lr=eta_P,
             target_lr=eta_Q,
             stable=stable,
+            solver="eigh",
             **self._test(a, b, alpha, target.coefficients, scratch),
         )
 
@@ -307,8 +350,9 @@ class _Kernelised:
         return test_scores(self.problem, self._like_labels(outputs), self._like_labels(from_scratch))
 
 
-def _trajectory(steps: Sequence[Steps], stage: Stage) -> Trajectory:
-    return Trajectory(steps=tuple(math.inf if k is None else float(k) for k in steps), loss=stage.loss, displacement=stage.displacement)
+def _trajectory(steps: Sequence[Steps], stage: Stage, source_loss: tuple[float, ...] | None = None) -> Trajectory:
+    taken = tuple(math.inf if k is None else float(k) for k in steps)
+    return Trajectory(steps=taken, loss=stage.loss, displacement=stage.displacement, source_loss=source_loss)
 
 
 def test_scores(problem: TransferProblem, outputs: Array, outputs_scratch: Array) -> dict[str, Any]:

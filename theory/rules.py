@@ -43,13 +43,17 @@ class Start:
 
 @dataclass(frozen=True, eq=False)
 class Stage:
-    """What a stage leaves: `W = A + ω(W_s − A) + Zγ`; loss and displacement from its start at each step asked for."""
+    """What a stage leaves: `W = A + ω(W_s − A) + Zγ`; loss and displacement from its start at each step asked for.
+
+    `path` holds `(γ, ω)` at each of those steps, where it was asked for.
+    """
 
     coefficients: Array
     remembered: float
     residual: Array
     loss: tuple[float, ...]
     displacement: tuple[float | None, ...]
+    path: tuple[tuple[Array, float], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -59,7 +63,7 @@ class SquaredLoss:
     momentum: float = 0.0
     decay: float = 0.0
 
-    def run(self, H: Array, spectrum: GramSpectrum, start: Start, lr: float, steps: Sequence[Steps]) -> Stage:
+    def run(self, H: Array, spectrum: GramSpectrum, start: Start, lr: float, steps: Sequence[Steps], path: bool = False) -> Stage:
         """The stage at `steps`, the last of them its end."""
         y = start.residual if start.anchor is None else start.anchor
         hold = None if start.anchor is None else start.anchor - start.residual
@@ -75,13 +79,19 @@ class SquaredLoss:
         def at(function: Callable, k: Steps) -> Any:
             return function(spectrum, y, lr, k, decay=self.decay, momentum=self.momentum, carried=hold)
 
+        def left(k: Steps) -> tuple[Array, float]:
+            kept = 1.0 if start.anchor is None else penalties.remembered(lr, k, self.decay, self.momentum)
+            return at(penalties.coefficients, k), kept
+
         end = steps[-1]
+        coefficients, remembered = left(end)
         return Stage(
-            coefficients=at(penalties.coefficients, end),
-            remembered=1.0 if start.anchor is None else penalties.remembered(lr, end, self.decay, self.momentum),
+            coefficients=coefficients,
+            remembered=remembered,
             residual=at(penalties.residual, end),
             loss=tuple(at(penalties.loss, k) for k in steps),
             displacement=tuple(moved(k) for k in steps),
+            path=(*(left(k) for k in steps[:-1]), (coefficients, remembered)) if path else (),
         )
 
     def loss(self, labels: Array, residual: Array) -> float:
@@ -129,7 +139,7 @@ class CrossEntropy:
     momentum: float = 0.0
     decay: float = 0.0
 
-    def run(self, H: Array, spectrum: GramSpectrum, start: Start, lr: float, steps: Sequence[Steps]) -> Stage:
+    def run(self, H: Array, spectrum: GramSpectrum, start: Start, lr: float, steps: Sequence[Steps], path: bool = False) -> Stage:
         """The stage at `steps`, the last of them its end."""
         counts = [k for k in steps if k is not None]
         labels, hold = self._rows(start.labels), None if start.anchor is None else self._rows(start.anchor - start.residual)
@@ -144,6 +154,7 @@ class CrossEntropy:
             carried=hold,
             distance=start.distance or 0.0,
             allow_unstable=True,
+            path=path,
         )
         known = start.anchor is None or start.distance is not None
         shape = start.labels.shape
@@ -151,6 +162,7 @@ class CrossEntropy:
         return Stage(
             coefficients=xp.reshape(found.coefficients, shape),
             remembered=1.0 if start.anchor is None else found.remembered,
+            path=tuple((xp.reshape(g, shape), 1.0 if start.anchor is None else kept) for g, kept in found.path),
             residual=start.labels - xp.reshape(found.outputs, shape),
             loss=found.loss,
             displacement=found.displacement if known else tuple(0.0 if k == 0 else None for k in counts),

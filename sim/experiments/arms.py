@@ -111,7 +111,7 @@ class Cell:
 def measure(arm: Arm, seeds: int, dtype: str, cache: Cache, experiment: str, quantities: Sequence[str]) -> tuple[list[Cell], float]:
     """Cells of an arm, quantities in order within each length of pretraining, and the seconds its nets took."""
     base = NetSpec(task=arm.task, width=arm.width, seed=0, source_steps=arm.source_steps, target_steps=arm.target_steps, dtype=dtype)
-    nets = list(replicates(widths_by_seed(base, [arm.width], seeds), cache, f"{experiment}: {arm.label}"))
+    nets = replicates(widths_by_seed(base, [arm.width], seeds), cache, f"{experiment}: {arm.label}")
     cells = []
     for index, predicted in enumerate(predictions(arm.task, arm.source_steps, arm.target_steps)):
         stages = [net["stages"][index] for net in nets]

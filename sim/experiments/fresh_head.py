@@ -12,11 +12,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from functools import lru_cache, partial
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from sim.dynamics import BlockedNet, workers
 from sim.estimate import Estimate, bias_and_spread, estimate, fit_exponent
@@ -26,6 +25,7 @@ from sim.frozen import frozen_gram
 from sim.networks import initial_net
 from sim.records import Cache
 from sim.rng import generator
+from sim.sweep import sweep
 from sim.tasks import DigitsTask, SphereTask, Task, problem_of
 from theory.numeric import stages
 from theory.numeric.gram import relu_gram
@@ -54,7 +54,7 @@ RATES = {
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
-    """Settings of the experiment.
+    """Settings of the experiment; the standard profile has twice the nets, wider ones, more points and twice the steps.
 
     Parameters
     ----------
@@ -82,9 +82,11 @@ class Config:
         if name == "quick":
             tasks = (SphereTask(n_test=1), DigitsTask(n_source=80, n_target=40, n_test=1))
             return cls(tasks=tasks, widths=(256, 512, 1024, 2048, 4096, 8192))
+        if name == "standard":
+            tasks = (SphereTask(n_test=1), DigitsTask(n_source=80, n_target=60, n_test=1))
+            return cls(tasks=tasks, widths=tuple(2**e for e in range(8, 15)), seeds=16, steps=100)
         tasks = (SphereTask(n_test=1), DigitsTask(n_target=60, n_test=1))
-        widths = tuple(2**e for e in range(8, 16 if name == "standard" else 18))
-        return cls(tasks=tasks, widths=widths, seeds=16 if name == "standard" else 32, steps=200)
+        return cls(tasks=tasks, widths=tuple(2**e for e in range(8, 18)), seeds=32, steps=200)
 
 
 def run(config: Config, cache: Cache) -> dict[str, Any]:
@@ -97,7 +99,19 @@ def run(config: Config, cache: Cache) -> dict[str, Any]:
     seconds = 0.0
     for task in config.tasks:
         label = task_label(task)
-        nets = list(_nets(task, config, cache, f"{NAME}: {label}"))
+        specs = [
+            Net(task=task, width=width, seed=seed, steps=config.steps, dtype=config.dtype)
+            for width in config.widths
+            for seed in range(config.seeds)
+        ]
+        nets = sweep(
+            trained,
+            specs,
+            cache,
+            f"{NAME}: {label}",
+            weight=lambda net: net.width,
+            depends=lambda net: problem_of(net.task).content_hash,
+        )
         seconds += sum(net["seconds"] for net in nets)
         by_width = [nets[i * config.seeds : (i + 1) * config.seeds] for i in range(len(config.widths))]
         sizes = [_sizes(here) for here in by_width]
@@ -160,15 +174,15 @@ def _sizes(nets: Sequence[dict[str, Any]]) -> dict[str, Estimate]:
     }
 
 
-def _nets(task: Task, config: Config, cache: Cache, label: str) -> Iterator[dict[str, Any]]:
-    """The nets of all widths, widths outermost, from the cache or computed now and kept; with a progress bar on a terminal."""
-    specs = [(width, seed) for width in config.widths for seed in range(config.seeds)]
-    about = {"experiment": NAME, "data": problem_of(task).content_hash, "steps": config.steps, "dtype": config.dtype}
-    # disable=None: the bar vanishes where there is no terminal.
-    with workers() as run_map:
-        for width, seed in tqdm(specs, desc=label, unit="net", disable=None, leave=False):
-            settings = {**about, "task": asdict(task), "width": width, "seed": seed}
-            yield cache.computed(settings, __name__, partial(_train, task, width, seed, config, run_map))
+@dataclass(frozen=True, kw_only=True)
+class Net:
+    """One net: `steps` and `dtype` as in `Config`."""
+
+    task: SphereTask | DigitsTask
+    width: int
+    seed: int
+    steps: int
+    dtype: str
 
 
 @lru_cache(maxsize=16)
@@ -178,20 +192,27 @@ def _sets(task: Task) -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, 
     return problem.source, problem.target
 
 
-def _train(task: Task, width: int, seed: int, config: Config, run_map: Callable) -> dict[str, Any]:
-    (X_P, y_P), (X_Q, y_Q) = _sets(task)
-    P, Q = GramSpectrum.of(relu_gram(X_P)), GramSpectrum.of(relu_gram(X_Q))
-    start, a = (part.astype(config.dtype) for part in initial_net(width, X_P.shape[1], 1, seed=seed))
+def trained(spec: Net) -> dict[str, Any]:
+    """What one net shows of each quantity of `RATES`, and the largest Hessian eigenvalues of both its minima."""
+    with workers() as run_map:
+        return _train(spec, run_map)
 
-    def trained(W: np.ndarray, X: np.ndarray, y: np.ndarray, spectrum: GramSpectrum) -> np.ndarray:
+
+def _train(spec: Net, run_map: Callable) -> dict[str, Any]:
+    width, seed, dtype = spec.width, spec.seed, spec.dtype
+    (X_P, y_P), (X_Q, y_Q) = _sets(spec.task)
+    P, Q = GramSpectrum.of(relu_gram(X_P)), GramSpectrum.of(relu_gram(X_Q))
+    start, a = (part.astype(dtype) for part in initial_net(width, X_P.shape[1], 1, seed=seed))
+
+    def descended(W: np.ndarray, X: np.ndarray, y: np.ndarray, spectrum: GramSpectrum) -> np.ndarray:
         net = BlockedNet(W.copy(), a, run_map)
-        net.descend(X.astype(config.dtype), y[:, None], lr=1 / spectrum.largest, steps=config.steps)
+        net.descend(X.astype(dtype), y[:, None], lr=1 / spectrum.largest, steps=spec.steps)
         return net.W
 
-    pretrained = trained(start, X_P, y_P, P)
-    heads = generator("fresh heads", width, seed).choice([-1.0, 1.0], size=(width, HEADS)).astype(config.dtype)
+    pretrained = descended(start, X_P, y_P, P)
+    heads = generator("fresh heads", width, seed).choice([-1.0, 1.0], size=(width, HEADS)).astype(dtype)
     # The new head's outputs at W(0) are noise whatever the source: only what pretraining adds is compared.
-    before, after = (BlockedNet(W, heads, run_map).outputs(X_Q.astype(config.dtype)) for W in (start, pretrained))
+    before, after = (BlockedNet(W, heads, run_map).outputs(X_Q.astype(dtype)) for W in (start, pretrained))
     added = after - before
     gains = [stages.transfer_gain(Q, y_Q, y_Q - added[:, h])[0] for h in range(HEADS)]
 
@@ -199,7 +220,7 @@ def _train(task: Task, width: int, seed: int, config: Config, run_map: Callable)
         # Only the target's block is wanted; any source will do.
         return np.asarray(frozen_gram(TransferProblem(source=(X_Q[:1], y_Q[:1]), target=(X_Q, y_Q)), W.astype(np.float64), a).target)
 
-    tuned, other = trained(pretrained, X_Q, y_Q, Q), trained(start, X_Q, y_Q, Q)
+    tuned, other = descended(pretrained, X_Q, y_Q, Q), descended(start, X_Q, y_Q, Q)
     H_tuned, H_other = kernel(tuned), kernel(other)
     upper, size = np.triu_indices(len(X_Q)), float(np.linalg.norm(Q.values))
     return {

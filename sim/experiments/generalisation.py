@@ -19,7 +19,6 @@ independent of each other.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -32,6 +31,7 @@ from sim.experiments.claims import Claim, frequency_claim, least_claim, z_claim
 from sim.pairs import PairTask
 from sim.ranks import Interval, over_draws, rank_correlation
 from sim.records import Cache
+from sim.sweep import sweep
 from sim.tasks import DigitsTask
 from theory.bounded_loss import ramp
 from theory.generalisation import generalisation
@@ -74,7 +74,7 @@ _TARGET_STEPS = (0, 1, 2, 3, 5, 8, 12, 20, 50, None)
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
-    """Settings of the experiment.
+    """Settings of the experiment; the standard profile has four to five times the draws, more pairs, and more target points.
 
     Parameters
     ----------
@@ -123,15 +123,19 @@ class Config:
 
 
 def run(config: Config, cache: Cache) -> dict[str, Any]:
-    """Compute everything and return the record's results, claims among them; nothing takes long enough to be kept in the cache."""
-    del cache
-    begun = time.perf_counter()
+    """Compute what is not in the cache yet and return the record's results, claims among them."""
     claims: list[Claim] = []
     cells: list[dict[str, Any]] = []
     ranks: list[dict[str, Any]] = []
     by_start: dict[str, list[Row]] = {start: [] for start in STARTS}
-    for pair in config.pairs:
-        draws = [pair_draw(PairTask(digits=pair, n_target=config.n_pair, seed=s), config.shares) for s in range(config.seeds)]
+    wanted = [
+        PairDraw(task=PairTask(digits=pair, n_target=config.n_pair, seed=s), shares=config.shares)
+        for pair in config.pairs
+        for s in range(config.seeds)
+    ]
+    done = sweep(drawn_pair, wanted, cache, f"{NAME}: pairs")
+    for number, pair in enumerate(config.pairs):
+        draws = done[number * config.seeds : (number + 1) * config.seeds]
         for start in STARTS:
             where = f"MNIST {pair[0]} / {pair[1]}, {start}"
             here = [draw[start] for draw in draws]
@@ -143,9 +147,9 @@ def run(config: Config, cache: Cache) -> dict[str, Any]:
             by_start[start] += [row for draw in here for row in draw]
     for start, rows in by_start.items():
         claims += _bound_claims(rows, f"MNIST pairs, {start}")
-    digits, digit_ranks = _digits(config)
+    digits, digit_ranks, digit_seconds = _digits(config, cache)
     claims += [c for rank in digit_ranks for c in _rank_claims(rank)]
-    sizes, every = _sizes(config)
+    sizes, every, size_seconds = _sizes(config, cache)
     claims += _bound_claims(every, "digits → MNIST, parity")
     return {
         "pairs": cells,
@@ -153,11 +157,24 @@ def run(config: Config, cache: Cache) -> dict[str, Any]:
         "sizes": sizes,
         "ranks": [*ranks, *digit_ranks],
         "claims": [c.to_dict() for c in claims],
-        "seconds": time.perf_counter() - begun,
+        "seconds": sum(draw["seconds"] for draw in done) + digit_seconds + size_seconds,
     }
 
 
 # Pairs with random labels -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairDraw:
+    """One draw of a pair, and the shares of random labels."""
+
+    task: PairTask
+    shares: tuple[float, ...]
+
+
+def drawn_pair(drawn: PairDraw) -> dict[str, Any]:
+    """`pair_draw` of one draw."""
+    return pair_draw(drawn.task, drawn.shares)
 
 
 def pair_draw(task: PairTask, shares: Sequence[float]) -> dict[str, list[Row]]:
@@ -319,13 +336,35 @@ _AGAINST = {"measure": "test_mse", "test_mse": "test_error", "cross_validation":
 """What each way is held against: the rates of similar tasks differ by less than 4,000 test points tell."""
 
 
-def _digits(config: Config) -> tuple[list[Row], list[Row]]:
-    """Cells and rank correlations over lengths of pretraining and shares of random source labels."""
+@dataclass(frozen=True, kw_only=True)
+class DigitDraw:
+    """One draw of the digits, lengths of pretraining and shares of random source labels."""
+
+    task: DigitsTask
+    source_steps: tuple[int | None, ...]
+    noises: tuple[float, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SizeDraw:
+    """One draw of the digits, of one size."""
+
+    task: DigitsTask
+
+
+def _digits(config: Config, cache: Cache) -> tuple[list[Row], list[Row], float]:
+    """Cells and rank correlations over lengths of pretraining and shares of random source labels, and the seconds they took."""
     cells: list[Row] = []
     ranks: list[Row] = []
-    for task in config.digits:
+    wanted = [
+        DigitDraw(task=replace(task, seed=s), source_steps=config.source_steps, noises=config.noises)
+        for task in config.digits
+        for s in range(config.digit_seeds)
+    ]
+    done = sweep(drawn_digits, wanted, cache, f"{NAME}: digits")
+    for number, task in enumerate(config.digits):
         label = f"digits → MNIST, {task.labels}"
-        draws = [_digit_draw(replace(task, seed=s), config) for s in range(config.digit_seeds)]
+        draws = [draw["rows"] for draw in done[number * config.digit_seeds : (number + 1) * config.digit_seeds]]
         for i, row in enumerate(draws[0]):
             names = ("measure", "cross_validation", "leave_one_out", "test_mse", "test_error")
             means = {name: asdict(estimate([draw[i][name] for draw in draws])) for name in names}
@@ -336,16 +375,17 @@ def _digits(config: Config) -> tuple[list[Row], list[Row]]:
             within = asdict(estimate([rank_correlation(x, y) for x, y in zip(a, b, strict=True)]))
             words = {"test_mse": "squared test error", "test_error": "test error"}[against]
             ranks.append({"task": label, "way": way, "against": words, "of": "means", **asdict(interval), "within_draws": within})
-    return cells, ranks
+    return cells, ranks, sum(draw["seconds"] for draw in done)
 
 
-def _digit_draw(task: DigitsTask, config: Config) -> list[Row]:
-    rows: list[Row] = []
+def drawn_digits(drawn: DigitDraw) -> dict[str, list[Row]]:
+    """What is told of each task of one draw, and what its test points say."""
+    task, rows = drawn.task, list[Row]()
     gram = GramBlocks.of(task.problem(), relu_gram)
-    for noise in config.noises:
+    for noise in drawn.noises:
         problem = replace(task, label_noise=noise).problem()
         # Without pretraining, noise on the source makes no other task.
-        steps = [k for k in config.source_steps if k != 0 or noise == config.noises[0]]
+        steps = [k for k in drawn.source_steps if k != 0 or noise == drawn.noises[0]]
         told = generalisation(problem, Schedule(), steps, delta=DELTA, gram=gram)
         for known, outcome in zip(told, predict_stages(problem, Schedule(), steps, gram=gram), strict=True):
             rows.append(
@@ -359,16 +399,22 @@ def _digit_draw(task: DigitsTask, config: Config) -> list[Row]:
                     "test_error": outcome.test_error,
                 }
             )
-    return rows
+    return {"rows": rows}
 
 
-def _sizes(config: Config) -> tuple[list[Row], list[Row]]:
-    """The bound over the number of target points: cells, and the rows of all draws."""
+def _sizes(config: Config, cache: Cache) -> tuple[list[Row], list[Row], float]:
+    """The bound over the number of target points: cells, the rows of all draws, and the seconds they took."""
     cells: list[Row] = []
     every: list[Row] = []
-    for size in config.sizes:
-        task = replace(config.digits[0], n_target=size, n_test=min(config.digits[0].n_test, 5000 - size))
-        draws = [_size_draw(replace(task, seed=s)) for s in range(config.seeds)]
+    first = config.digits[0]
+    wanted = [
+        SizeDraw(task=replace(first, n_target=size, n_test=min(first.n_test, 5000 - size), seed=s))
+        for size in config.sizes
+        for s in range(config.seeds)
+    ]
+    done = sweep(drawn_size, wanted, cache, f"{NAME}: sizes", weight=lambda draw: draw.task.n_target**2)
+    for number, size in enumerate(config.sizes):
+        draws = done[number * config.seeds : (number + 1) * config.seeds]
         for start in STARTS:
             rows = [draw[start] for draw in draws]
             every += rows
@@ -378,11 +424,12 @@ def _sizes(config: Config) -> tuple[list[Row], list[Row]]:
             cells.append(
                 {"n_target": size, "start": start, **means, **counts, "best_terms": terms, "best_steps": [r["best_steps"] for r in rows]}
             )
-    return cells, every
+    return cells, every, sum(draw["seconds"] for draw in done)
 
 
-def _size_draw(task: DigitsTask) -> dict[str, Row]:
-    problem = task.problem()
+def drawn_size(drawn: SizeDraw) -> dict[str, Row]:
+    """For each start, the bounds and what they bound."""
+    problem = drawn.task.problem()
     assert problem.source is not None and problem.test is not None
     (X_P, y_P), (X_Q, y_Q), (X_T, y_T) = problem.source, problem.target, problem.test
     target, test_target = GramSpectrum.of(relu_gram(X_Q)), relu_gram(X_T, X_Q)

@@ -13,25 +13,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
-from functools import partial
+from dataclasses import asdict, dataclass, replace
 from random import Random
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from sim.estimate import estimate
 from sim.experiments.arms import task_label
 from sim.experiments.claims import Claim, frequency_claim
+from sim.measured_bounds import BANDS, KINDS, bands, half, inside, measured_bounds, outside
 from sim.records import Cache
+from sim.sweep import sweep
 from sim.tasks import DigitsTask, problem_of
 from theory import registry
 from theory.bounds.guarantee import Guarantee, guarantee, least_width
-from theory.bounds.transfer import Band, ErrorBounds, KernelErrors, PerturbedTransfer
-from theory.definitions import network
 from theory.errors import DoesNotApply
-from theory.formula import Bound
 from theory.numeric.gram import relu_gram
 from theory.numeric.spectrum import GramSpectrum
 from theory.problem import Schedule, TransferProblem
@@ -39,21 +36,27 @@ from theory.problem import Schedule, TransferProblem
 NAME = "guarantees"
 TITLE = "What a width guarantees, what a measured kernel implies, and what nets do"
 
-QUANTITIES = {
-    "displacement": "displacement ‖W(Q) − W(P)‖",
-    "gradient_energy": "gradient energy ‖∂L_Q/∂X¹‖²",
-    "target_loss": "target loss after fine-tuning",
-    "source_loss": "source loss after fine-tuning",
-}
-"""What lies in a band, by field of `ErrorBounds`."""
 
-KINDS = {"norm": "from the kernel's norms", "residual": "from the kernel along the residuals"}
-"""How the kernel is measured."""
+@dataclass(frozen=True, kw_only=True)
+class Spread:
+    """Few points, well spread: `points` orthonormal source inputs, target inputs turned by `angle` out of their span, labels `±label`."""
+
+    points: int
+    angle: float
+    label: float
+
+    def problem(self) -> TransferProblem:
+        """The problem."""
+        axes = np.eye(2 * self.points)
+        X_P = axes[: self.points]
+        X_Q = math.cos(self.angle) * X_P + math.sin(self.angle) * axes[self.points :]
+        y = self.label * (-1.0) ** np.arange(self.points)
+        return TransferProblem(source=(X_P, y), target=(X_Q, y))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
-    """Settings of the experiment.
+    """Settings of the experiment; the standard profile has four times the nets and seven to ten times the starts.
 
     Parameters
     ----------
@@ -103,97 +106,86 @@ class Config:
             return cls()
         return cls(seeds=32 if name == "standard" else 128, starts=20_000, trained=400)
 
-    def problem(self) -> TransferProblem:
-        """The problem."""
-        axes = np.eye(2 * self.points)
-        X_P = axes[: self.points]
-        X_Q = math.cos(self.angle) * X_P + math.sin(self.angle) * axes[self.points :]
-        y = self.label * (-1.0) ** np.arange(self.points)
-        return TransferProblem(source=(X_P, y), target=(X_Q, y))
+    @property
+    def spread(self) -> Spread:
+        """The problem's dials."""
+        return Spread(points=self.points, angle=self.angle, label=self.label)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Net:
+    """One net."""
+
+    spread: Spread
+    steps: int
+    width: int
+    seed: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tries:
+    """A part of the random starts on which a bound of the registry is tried."""
+
+    bound: str
+    first: int
+    number: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class OnDigits:
+    """Steps of each stage (`None` to the end) for which the least width on digits is asked for."""
+
+    steps: int | None
 
 
 def run(config: Config, cache: Cache) -> dict[str, Any]:
     """Train what is not in the cache yet and return the record's results, claims among them."""
-    problem, schedule = config.problem(), Schedule(source_steps=config.steps, target_steps=config.steps)
+    problem, schedule = config.spread.problem(), Schedule(source_steps=config.steps, target_steps=config.steps)
     found = least_width(problem, schedule, delta=config.delta, wanted=config.tolerance)
     where = f"{config.points} + {config.points} points, labels ±{config.label:g}, δ = {config.delta:g}"
-    cells, claims, seconds = [], [], 0.0
+    cells, claims = [], []
     widths = (*(w for w in config.widths if w < found.width), found.width)
-    jobs = [(width, seed) for width in widths for seed in range(config.seeds)]
-    nets: dict[int, list[dict[str, Any]]] = {width: [] for width in widths}
-    for width, seed in tqdm(jobs, desc=NAME, unit="net", disable=None, leave=False):
-        settings = {"experiment": NAME, "width": width, "seed": seed, **_shape(config)}
-        net = cache.computed(settings, __name__, partial(_measured, problem, schedule, width, seed))
-        nets[width].append(net)
-        seconds += net["seconds"]
+    jobs = [Net(spread=config.spread, steps=config.steps, width=w, seed=s) for w in widths for s in range(config.seeds)]
+    done = sweep(net_result, jobs, cache, f"{NAME}: nets", weight=lambda net: math.sqrt(net.width))
+    nets = {w: [result for job, result in zip(jobs, done, strict=True) if job.width == w] for w in widths}
+    least_on_digits = sweep(digits_width, [OnDigits(steps=k) for k in _DIGIT_STEPS], cache, f"{NAME}: digits") if config.digits else []
     for width in widths:
         promised = _promised(problem, schedule, width, config.delta)
         cells.append(_cell(width, nets[width], promised))
         claims += _claims(nets[width], promised, where, width)
     frequencies, spent = _frequencies(config, cache)
     claims += frequencies
+    seconds = spent + sum(result["seconds"] for result in (*done, *least_on_digits))
     least = least_width(problem, schedule, delta=config.delta, wanted=math.inf)
     return {
         "least_width": found.width,
         "least_width_to_apply": least.width,
-        "predicted": {name: getattr(found.bounds, name).predicted for name in QUANTITIES},
+        "predicted": {name: getattr(found.bounds, name).predicted for name in BANDS},
         "cells": cells,
         "slack": _slack(found, cells[-1]),
-        "digits": _on_digits() if config.digits else [],
+        "digits": [{name: row[name] for name in ("task", "steps", "width", "power_law")} for row in least_on_digits],
         "claims": [c.to_dict() for c in claims],
-        "seconds": seconds + spent,
+        "seconds": seconds,
     }
 
 
-def _on_digits() -> list[dict[str, Any]]:
-    """Least widths for which the guarantee applies to digits → MNIST at δ = 0.1, beside the power law `n⁶/(λ⁴δ³)` of Du et al. 2018."""
+def net_result(net: Net) -> dict[str, Any]:
+    """One net against what its kernel implies."""
+    return measured_bounds(net.spread.problem(), Schedule(source_steps=net.steps, target_steps=net.steps), net.width, net.seed)
+
+
+_DIGIT_STEPS = (None, 500, 20)
+
+
+def digits_width(asked: OnDigits) -> dict[str, Any]:
+    """Least width for which the guarantee applies to digits → MNIST at δ = 0.1, beside the power law `n⁶/(λ⁴δ³)` of Du et al. 2018."""
     task, delta = DigitsTask(), 0.1
-    whole = problem_of(task)
-    problem = TransferProblem(source=whole.source, target=whole.target)
+    problem = replace(problem_of(task), test=None)
     assert problem.source is not None
     smallest = GramSpectrum.of(relu_gram(problem.source[0])).smallest
+    found = least_width(problem, Schedule(source_steps=asked.steps, target_steps=asked.steps), delta=delta, wanted=math.inf)
     power_law = task.n_source**6 / (smallest**4 * delta**3)
-    rows = []
-    for steps in (20, 500, None):
-        found = least_width(problem, Schedule(source_steps=steps, target_steps=steps), delta=delta, wanted=math.inf)
-        rows.append({"task": task_label(task), "steps": steps, "width": found.width, "power_law": power_law})
-    return rows
-
-
-def _shape(config: Config) -> dict[str, Any]:
-    return {name: getattr(config, name) for name in ("points", "angle", "label", "steps")}
-
-
-def _measured(problem: TransferProblem, schedule: Schedule, width: int, seed: int) -> dict[str, Any]:
-    """One net: what it did, its kernel errors of both kinds and the bands they imply."""
-    prepared = PerturbedTransfer(problem, schedule)
-    W, a = network.initial(width, problem.target[0].shape[1], 1.0, seed)
-    net = network.run(problem, prepared.schedule, W, a)
-    both = network.kernel_errors(problem, prepared.schedule, prepared.gram, W, a, net)
-    left_Q, left_P = net.target_outputs - problem.target[1], net.source_outputs - problem.source[1]  # type: ignore[index]
-    X = np.concatenate([problem.source[0], problem.target[0]])  # type: ignore[index]
-    active = (W @ X.T > 0).astype(np.float32)
-    at_start = (active.T @ active).astype(np.float64) / width * (X @ X.T) - relu_gram(X)
-    return {
-        "displacement": net.displacement,
-        "gradient_energy": net.gradient_energy,
-        "target_loss": float(left_Q @ left_Q) / 2,
-        "source_loss": float(left_P @ left_P) / 2,
-        "farthest": net.farthest,
-        "apart": abs(net.displacement - prepared.decay_Q.ideal),
-        "initial": float(np.linalg.norm(at_start, ord=2)),
-        "kinds": {
-            kind: {"errors": _known(errors), "bands": _bands(prepared.bounds(errors))} for kind, errors in zip(KINDS, both, strict=True)
-        },
-    }
-
-
-def _known(errors: KernelErrors) -> dict[str, float]:
-    return {name: value for name, value in asdict(errors).items() if math.isfinite(value)}
-
-
-def _bands(bounds: ErrorBounds) -> dict[str, list[float]]:
-    return {name: [getattr(bounds, name).low, getattr(bounds, name).high] for name in QUANTITIES}
+    return {"task": task_label(task), "steps": asked.steps, "width": found.width, "power_law": power_law}
 
 
 def _promised(problem: TransferProblem, schedule: Schedule, width: int, delta: float) -> Guarantee | None:
@@ -212,53 +204,38 @@ def _cell(width: int, nets: list[dict[str, Any]], promised: Guarantee | None) ->
     measured = {
         kind: {
             "source_error": mean(net["kinds"][kind]["errors"]["source"] for net in nets),
-            "bands": {name: mean(_half(net["kinds"][kind]["bands"][name]) for net in nets) for name in QUANTITIES},
+            "bands": {name: mean(half(net["kinds"][kind]["bands"][name]) for net in nets) for name in BANDS},
         }
         for kind in KINDS
     }
     guaranteed = promised and {
         "source_error": promised.errors.source,
-        "bands": {name: _half([band.low, band.high]) for name, band in _all_bands(promised.bounds)},
+        "bands": {name: half(band) for name, band in bands(promised.bounds).items()},
     }
     return {
         "width": width,
-        "values": {name: mean(net[name] for net in nets) for name in (*QUANTITIES, "farthest", "initial", "apart")},
+        "values": {name: mean(net[name] for net in nets) for name in (*BANDS, "farthest", "initial", "apart")},
         "guaranteed": guaranteed,
         "measured": measured,
     }
 
 
-def _all_bands(bounds: ErrorBounds) -> list[tuple[str, Band]]:
-    return [(name, getattr(bounds, name)) for name in QUANTITIES]
-
-
-def _half(band: list[float]) -> float:
-    return (band[1] - band[0]) / 2
-
-
 def _claims(nets: list[dict[str, Any]], promised: Guarantee | None, where: str, width: int) -> list[Claim]:
     at, claims = f"width {width:,}", []
     for kind, words in KINDS.items():
-        outside = sum(not all(_inside(net[name], net["kinds"][kind]["bands"][name]) for name in QUANTITIES) for net in nets)
-        claims.append(frequency_claim(f"nets outside what follows {words}", where, at, outside, len(nets), 0.0))
+        count = sum(outside(net, kind) for net in nets)
+        claims.append(frequency_claim(f"nets outside what follows {words}", where, at, count, len(nets), 0.0))
     if promised is not None:
-        bands = _bands(promised.bounds)
-        outside = sum(
-            not (all(_inside(net[name], bands[name]) for name in QUANTITIES) and net["farthest"] <= promised.radius) for net in nets
-        )
-        claims.append(frequency_claim("nets outside what the width guarantees", where, at, outside, len(nets), promised.delta))
+        given = bands(promised.bounds)
+        count = sum(net["farthest"] > promised.radius or not all(inside(net[name], given[name]) for name in BANDS) for net in nets)
+        claims.append(frequency_claim("nets outside what the width guarantees", where, at, count, len(nets), promised.delta))
     return claims
-
-
-def _inside(value: float, band: list[float]) -> bool:
-    # Losses near zero are squares of rounding errors.
-    return band[0] - 1e-25 <= value <= band[1] + 1e-25
 
 
 def _slack(found: Guarantee, cell: dict[str, Any]) -> list[dict[str, Any]]:
     """From the guarantee to what nets do, each step by what it is larger than the next; all for the displacement or what it rests on."""
     values, norm, along = cell["values"], cell["measured"]["norm"], cell["measured"]["residual"]
-    half = _half([found.bounds.displacement.low, found.bounds.displacement.high])
+    promised = half(bands(found.bounds)["displacement"])
     return [
         {"what": "neurons' movement: bound over farthest neuron", "bound": found.radius, "measured": values["farthest"]["mean"]},
         {"what": "‖H(W(0)) − H‖: bound over norm", "bound": found.initial, "measured": values["initial"]["mean"]},
@@ -268,7 +245,7 @@ def _slack(found: Guarantee, cell: dict[str, Any]) -> list[dict[str, Any]]:
             "bound": norm["source_error"]["mean"],
             "measured": along["source_error"]["mean"],
         },
-        {"what": "displacement: guaranteed over that from norms", "bound": half, "measured": norm["bands"]["displacement"]["mean"]},
+        {"what": "displacement: guaranteed over that from norms", "bound": promised, "measured": norm["bands"]["displacement"]["mean"]},
         {
             "what": "displacement: from norms over that along residuals",
             "bound": norm["bands"]["displacement"]["mean"],
@@ -284,26 +261,37 @@ def _slack(found: Guarantee, cell: dict[str, Any]) -> list[dict[str, Any]]:
 
 def _frequencies(config: Config, cache: Cache) -> tuple[list[Claim], float]:
     """Every bound of the registry that holds with a probability, tried on random starts of cases drawn anew for each."""
-    claims, seconds = [], 0.0
-    for bound in (b for b in registry.BOUNDS if b.delta is not None):
+    bounds = {bound.name: bound for bound in registry.BOUNDS if bound.delta is not None}
+    tries = {name: config.trained if name in _TRAINED else config.starts for name in bounds}
+    parts = [
+        Tries(bound=name, first=first, number=min(size, total - first))
+        for name, total in tries.items()
+        for size in (_PART_TRAINED if name in _TRAINED else _PART,)
+        for first in range(0, total, size)
+    ]
+    done = sweep(counted, parts, cache, f"{NAME}: starts", weight=lambda part: part.number * (100 if part.bound in _TRAINED else 1))
+    claims = []
+    for name, bound in bounds.items():
         assert bound.delta is not None
-        tries = config.trained if bound.name in _TRAINED else config.starts
-        counted = cache.computed({"experiment": NAME, "bound": bound.name, "tries": tries}, __name__, partial(_counted, bound, tries))
-        seconds += counted["seconds"]
-        what = f"starts that exceed the bound {bound.name}"
-        claims.append(
-            frequency_claim(what, bound.domain.description, f"{tries:,} starts", counted["exceeded"], counted["tried"], bound.delta)
-        )
-    return claims, seconds
+        here = [result for part, result in zip(parts, done, strict=True) if part.bound == name]
+        exceeded, tried = (sum(result[key] for result in here) for key in ("exceeded", "tried"))
+        what, at = f"starts that exceed the bound {name}", f"{tries[name]:,} starts"
+        claims.append(frequency_claim(what, bound.domain.description, at, exceeded, tried, bound.delta))
+    return claims, sum(result["seconds"] for result in done)
 
 
-_TRAINED = ("guarantee",)
+_TRAINED = ("guarantee", "generalisation_at_width")
 """Bounds whose cases train a net."""
 
+_PART, _PART_TRAINED = 1000, 10
+"""Tries that one part of the sweep makes."""
 
-def _counted(bound: Bound, tries: int) -> dict[str, Any]:
+
+def counted(part: Tries) -> dict[str, Any]:
+    """How many of the starts that were tried exceed the bound."""
+    (bound,) = (b for b in registry.BOUNDS if b.name == part.bound)
     exceeded = tried = 0
-    for number in range(tries):
+    for number in range(part.first, part.first + part.number):
         # Seeds apart from those of `theory check`, which number from 0.
         case = {**bound.domain.draw(Random(f"{NAME}/{bound.name}/{number}"), number), "seed": 1_000_000 + number}
         pairs = bound.pairs(bound.twin, case)

@@ -8,12 +8,12 @@ like `m^{-1/2}`. The size is no fit: a third for small steps of what one big ste
 from __future__ import annotations
 
 import math
-import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from sim.dynamics import BlockedNet, workers
 from sim.estimate import Estimate, estimate, fit_exponent
@@ -21,6 +21,7 @@ from sim.experiments.claims import Claim, exponent_claim, z_claim
 from sim.networks import initial_net
 from sim.records import Cache
 from sim.rng import generator
+from sim.sweep import sweep
 from theory.numeric import stages
 from theory.numeric.drift import orthogonal_run, relative_drift
 from theory.numeric.spectrum import GramSpectrum
@@ -28,10 +29,13 @@ from theory.numeric.spectrum import GramSpectrum
 NAME = "orthogonal_drift"
 TITLE = "Drift of trained nets on orthogonal inputs, against its exact size"
 
+BATCH = 8
+"""Nets that are computed, and kept, together."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
-    """Settings of the experiment.
+    """Settings of the experiment; the standard profile has twice the nets, and two doublings more of the width.
 
     Parameters
     ----------
@@ -71,47 +75,82 @@ class Config:
 
 
 def run(config: Config, cache: Cache) -> dict[str, Any]:
-    """Train the nets and return the record's results, claims among them; none takes long enough to be kept in the cache."""
-    started = time.perf_counter()
-    rng = generator("orthogonal drift", config.inputs)
-    X = np.linalg.qr(rng.standard_normal((config.inputs, config.inputs)))[0]
-    y = rng.choice([-1.0, 1.0], config.inputs) * rng.uniform(0.5, 1.5, config.inputs)
+    """Train what is not in the cache yet and return the record's results, claims among them."""
+    _, y = problem(config.inputs)
+    ones, spectrum = np.ones(config.inputs), GramSpectrum.of(np.eye(config.inputs) / 2)
     cells: list[dict[str, Any]] = []
     fits: list[dict[str, Any]] = []
     claims: list[Claim] = []
-    # disable=None: the bar vanishes where there is no terminal.
-    with tqdm(total=len(config.rates) * len(config.widths) * config.seeds, desc=NAME, unit="net", disable=None, leave=False) as bar:
-        for rate in config.rates:
-            drifts: list[Estimate] = []
-            where = f"{config.inputs} orthonormal inputs, step size {rate:g}/λ"
-            lr, steps = 2 * rate, config.steps(rate)
-            for m in config.widths:
-                ratios = []
-                for seed in range(config.seeds):
-                    ratios.append(_ratio(config, X, y, lr, steps, m, seed))
-                    bar.update(1)
-                ones = np.ones(config.inputs)
-                exact = orthogonal_run(ones, y, lr, steps, width=m, init_scale=config.init_scale).displacement
-                frozen = stages.displacement(GramSpectrum.of(np.eye(config.inputs) / 2), y, lr, steps)
-                drift = estimate([r - 1 for r in ratios])
-                drifts.append(drift)
-                claims.append(z_claim("displacement over the frozen kernel's, less 1", where, f"width {m:,}", drift, exact / frozen - 1))
-                leading = relative_drift(ones, y, lr, width=m, init_scale=config.init_scale)
-                cells.append({"rate": rate, "width": m, "drift": asdict(drift), "exact": exact / frozen - 1, "leading": leading})
-            fit = fit_exponent(config.widths, drifts)
-            fits.append({"rate": rate, "fit": asdict(fit)})
-            widths = f"{where}, widths {config.widths[0]:,} to {config.widths[-1]:,}"
-            claims.append(exponent_claim("exponent in width: drift of the displacement, mean over nets", widths, fit, -0.5))
-    return {"cells": cells, "fits": fits, "claims": [c.to_dict() for c in claims], "seconds": time.perf_counter() - started}
+    batches = [range(i, min(i + BATCH, config.seeds)) for i in range(0, config.seeds, BATCH)]
+    wanted = [
+        Nets(
+            inputs=config.inputs,
+            lr=2 * rate,
+            steps=config.steps(rate),
+            width=m,
+            init_scale=config.init_scale,
+            dtype=config.dtype,
+            seeds=tuple(batch),
+        )
+        for rate in config.rates
+        for m in config.widths
+        for batch in batches
+    ]
+    done = sweep(drifted, wanted, cache, NAME, weight=lambda nets: nets.width * nets.steps * len(nets.seeds))
+    found = iter(done)
+    for rate in config.rates:
+        drifts: list[Estimate] = []
+        where = f"{config.inputs} orthonormal inputs, step size {rate:g}/λ"
+        lr, steps = 2 * rate, config.steps(rate)
+        for m in config.widths:
+            ratios = [ratio for _ in batches for ratio in next(found)["ratios"]]
+            exact = orthogonal_run(ones, y, lr, steps, width=m, init_scale=config.init_scale).displacement
+            frozen = stages.displacement(spectrum, y, lr, steps)
+            drift = estimate([r - 1 for r in ratios])
+            drifts.append(drift)
+            claims.append(z_claim("displacement over the frozen kernel's, less 1", where, f"width {m:,}", drift, exact / frozen - 1))
+            leading = relative_drift(ones, y, lr, width=m, init_scale=config.init_scale)
+            cells.append({"rate": rate, "width": m, "drift": asdict(drift), "exact": exact / frozen - 1, "leading": leading})
+        fit = fit_exponent(config.widths, drifts)
+        fits.append({"rate": rate, "fit": asdict(fit)})
+        widths = f"{where}, widths {config.widths[0]:,} to {config.widths[-1]:,}"
+        claims.append(exponent_claim("exponent in width: drift of the displacement, mean over nets", widths, fit, -0.5))
+    return {"cells": cells, "fits": fits, "claims": [c.to_dict() for c in claims], "seconds": sum(each["seconds"] for each in done)}
 
 
-def _ratio(config: Config, X: np.ndarray, y: np.ndarray, lr: float, steps: int, m: int, seed: int) -> float:
-    """Displacement of one trained net over that of its own frozen kernel."""
-    W, a = initial_net(m, X.shape[1], 1, init_scale=config.init_scale, seed=seed)
-    active = (W @ X.T > 0).astype(np.float64)
-    frozen = stages.displacement(GramSpectrum.of((X @ X.T) * (active.T @ active) / m), y, lr, steps)
-    dtype = np.dtype(config.dtype)
+@dataclass(frozen=True, kw_only=True)
+class Nets:
+    """A few nets of one width: they take milliseconds each where they are narrow."""
+
+    inputs: int
+    lr: float
+    steps: int
+    width: int
+    init_scale: float
+    dtype: str
+    seeds: tuple[int, ...]
+
+
+@lru_cache(maxsize=4)
+def problem(inputs: int) -> tuple[np.ndarray, np.ndarray]:
+    """Orthonormal inputs, and labels of different sizes."""
+    rng = generator("orthogonal drift", inputs)
+    X = np.linalg.qr(rng.standard_normal((inputs, inputs)))[0]
+    return X, rng.choice([-1.0, 1.0], inputs) * rng.uniform(0.5, 1.5, inputs)
+
+
+def drifted(nets: Nets) -> dict[str, Any]:
+    """Displacement of each trained net over that of its own frozen kernel."""
     with workers() as map_in_order:
-        net = BlockedNet(W.astype(dtype), a.astype(dtype), map_in_order)
-        trained = net.descend(X.astype(dtype), y[:, None].astype(dtype), lr=lr, steps=steps)
+        return {"ratios": [_ratio(nets, seed, map_in_order) for seed in nets.seeds]}
+
+
+def _ratio(nets: Nets, seed: int, map_in_order: Callable) -> float:
+    X, y = problem(nets.inputs)
+    W, a = initial_net(nets.width, X.shape[1], 1, init_scale=nets.init_scale, seed=seed)
+    active = (W @ X.T > 0).astype(np.float64)
+    frozen = stages.displacement(GramSpectrum.of((X @ X.T) * (active.T @ active) / nets.width), y, nets.lr, nets.steps)
+    dtype = np.dtype(nets.dtype)
+    net = BlockedNet(W.astype(dtype), a.astype(dtype), map_in_order)
+    trained = net.descend(X.astype(dtype), y[:, None].astype(dtype), lr=nets.lr, steps=nets.steps)
     return trained.displacement[-1] / frozen

@@ -14,16 +14,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from sim.estimate import estimate, fit_exponent
 from sim.experiments.claims import Claim, exponent_claim, sign_claim, z_claim
 from sim.finite_samples import FRESH, SphereSource, draw, learn
 from sim.records import Cache
+from sim.sweep import sweep
 from theory.numeric.sphere import multiplicity
 
 NAME = "population"
@@ -38,7 +37,7 @@ FLOOR_SEEN = 0.01
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
-    """Settings of the experiment.
+    """Settings of the experiment; the standard profile has twice the tasks and three times the draws.
 
     Parameters
     ----------
@@ -75,7 +74,7 @@ class Config:
             SphereSource(dimension=8, source="relu", target="linear+quadratic", last=16),
         )
         if name == "standard":
-            return cls(tasks=(sign, relu, above, mixed, *more), sizes=(64, 128, 256, 512, 1024), seeds=200)
+            return cls(tasks=(sign, relu, above, mixed, *more), seeds=200)
         return cls(tasks=(sign, relu, above, mixed, *more), sizes=(128, 256, 512, 1024, 2048, 4096), seeds=400)
 
 
@@ -86,8 +85,14 @@ def run(config: Config, cache: Cache) -> dict[str, Any]:
     spectra: list[dict[str, Any]] = []
     floors: list[dict[str, Any]] = []
     seconds = 0.0
-    for task in config.tasks:
-        draws = list(_draws(config, task, cache))
+    wanted = [
+        Draw(task=task, sizes=config.sizes, steps=config.steps, rate=config.rate, seed=seed)
+        for task in config.tasks
+        for seed in range(config.seeds)
+    ]
+    drawn = sweep(learnt, wanted, cache, NAME)
+    for number, task in enumerate(config.tasks):
+        draws = drawn[number * config.seeds : (number + 1) * config.seeds]
         seconds += sum(each["seconds"] for each in draws)
         transfer = task.transfer()
         largest = float(transfer.eigenvalues.max())
@@ -178,14 +183,19 @@ def _blocks(task: SphereSource) -> tuple[list[int], list[int]]:
     return degrees, [multiplicity(task.dimension, degree) for degree in degrees]
 
 
-def _draws(config: Config, task: SphereSource, cache: Cache) -> Iterator[dict[str, Any]]:
-    _, blocks = _blocks(task)
-    for seed in tqdm(range(config.seeds), desc=f"{NAME}: {task.label}", unit="draw", disable=None, leave=False):
-        settings = {"sizes": config.sizes, "steps": config.steps, "rate": config.rate, "seed": seed, **asdict(task)}
-        yield cache.computed({"experiment": NAME, **settings}, __name__, partial(_draw, config, task, seed, blocks))
+@dataclass(frozen=True, kw_only=True)
+class Draw:
+    """Nested samples of one seed, and how they are learnt: `sizes`, `steps` and `rate` as in `Config`."""
+
+    task: SphereSource
+    sizes: tuple[int, ...]
+    steps: tuple[int, ...]
+    rate: float
+    seed: int
 
 
-def _draw(config: Config, task: SphereSource, seed: int, blocks: Sequence[int]) -> dict[str, Any]:
+def learnt(drawn: Draw) -> dict[str, Any]:
     """What is learnt from the samples of one seed, the largest of them tried on new points as well."""
-    new, samples = draw(task, (FRESH,), 1_000_000 + seed)[0], draw(task, config.sizes, seed)
-    return {"sizes": [asdict(learn(task, X, config.rate, config.steps, blocks, new if X is samples[-1] else None)) for X in samples]}
+    _, blocks = _blocks(drawn.task)
+    new, samples = draw(drawn.task, (FRESH,), 1_000_000 + drawn.seed)[0], draw(drawn.task, drawn.sizes, drawn.seed)
+    return {"sizes": [asdict(learn(drawn.task, X, drawn.rate, drawn.steps, blocks, new if X is samples[-1] else None)) for X in samples]}

@@ -9,17 +9,30 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from sim.backend import resolve_backend
+from sim.backend import preferred
+from sim.execution import measured
 from sim.experiments import (
+    along_gradient,
+    best_scale,
+    bounds_against_error,
+    breakdown,
+    chains,
     drift_size,
+    forgetting,
     fresh_head,
     generalisation,
+    gram_concentration,
     guarantees,
     initialisation,
     ladder,
     orthogonal_drift,
+    phase_diagram,
     population,
     pretraining_stage,
+    scale_plane,
+    suppression,
+    theorem_1,
+    theorem_2,
     width_law,
 )
 from sim.records import SCHEMA, Cache, provenance, write_json
@@ -34,12 +47,24 @@ _EXPERIMENTS: dict[str, ModuleType] = {
         width_law,
         pretraining_stage,
         generalisation,
+        gram_concentration,
         initialisation,
         orthogonal_drift,
         drift_size,
         fresh_head,
         guarantees,
         population,
+        theorem_1,
+        theorem_2,
+        suppression,
+        along_gradient,
+        best_scale,
+        scale_plane,
+        breakdown,
+        phase_diagram,
+        forgetting,
+        chains,
+        bounds_against_error,
     )
 }
 
@@ -68,9 +93,11 @@ def run_experiment(name: str, profile: str, folder: Path, backend: str = "auto",
     InvalidInput
         For an unknown experiment, profile or backend, or a folder that cannot be written to; nothing is run then.
     """
-    module, backend = experiment(name), resolve_backend(backend)
-    config = configured(module, profile)
-    return recorded(module, profile, config, folder, cache, {"backend": backend, "device": "cpu", "dtype": config.dtype})
+    module = experiment(name)
+    with preferred(backend) as chosen_backend:
+        config = configured(module, profile)
+        where = {"backend": chosen_backend.name, "device": chosen_backend.describe(), "dtype": config.dtype}
+        return recorded(module, profile, config, folder, cache, where)
 
 
 def chosen(name: str, experiments: Mapping[str, ModuleType]) -> ModuleType:
@@ -108,7 +135,8 @@ def recorded(
     cache = cache or Cache()
     for place in (folder, cache.folder):
         check_writable(place)
-    results = module.run(config, cache, **options)
+    with measured() as taken:
+        results = module.run(config, cache, **options)
     record = {
         "schema": SCHEMA,
         "experiment": module.NAME,
@@ -117,7 +145,14 @@ def recorded(
         "config": asdict(config),
         "seeds": list(range(config.seeds)),
         "claims": results.pop("claims"),
-        "provenance": provenance(**where, wall_seconds=results.pop("seconds")),
+        "provenance": provenance(
+            **where,
+            workers=taken.at_once(),
+            parts={"computed": taken.computed, "cached": taken.cached},
+            wall_seconds=taken.wall_seconds,
+            work_seconds=results.pop("seconds"),
+            peak_memory_bytes=taken.peak_memory(),
+        ),
         "results": results,
     }
     write_json(folder / f"{module.NAME}.json", record)

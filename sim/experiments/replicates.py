@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from sim.records import Cache
+from sim.sweep import sweep
 from sim.tasks import Task, problem_of
 from sim.training import simulate_stages
 from theory.outcome import TransferOutcome
@@ -45,39 +44,25 @@ def predictions(task: Task, source_steps: tuple[int, ...], target_steps: int) ->
     return tuple(predict_stages(problem_of(task), Schedule(target_steps=target_steps), source_steps))
 
 
-def replicates(specs: Sequence[NetSpec], cache: Cache, label: str) -> Iterator[dict[str, Any]]:
+def replicates(specs: Sequence[NetSpec], cache: Cache, label: str) -> list[dict[str, Any]]:
     """The result of each spec, in order, from the cache or computed now and kept; with a progress bar on a terminal."""
-    keys = [cache.key({**asdict(s), "data": problem_of(s.task).content_hash}, __name__) for s in specs]
-    # disable=None: the bar vanishes where there is no terminal.
-    with tqdm(total=sum(s.steps for s in specs), desc=label, unit="step", disable=None, leave=False) as bar:
-        for spec, key in zip(specs, keys, strict=True):
-            bar.set_postfix_str(f"width {spec.width}, seed {spec.seed}")
-            result = cache.get(key)
-            if result is None:
-                result = _train(spec, bar.update)
-                cache.put(key, result)
-            else:
-                bar.update(spec.steps)
-            yield result
+    return sweep(train, specs, cache, label, weight=lambda s: s.steps * s.width, depends=lambda s: problem_of(s.task).content_hash)
 
 
-def _train(spec: NetSpec, progress: Callable[[int], Any]) -> dict[str, Any]:
-    started = time.perf_counter()
-    schedule = Schedule(target_steps=spec.target_steps)
+def train(spec: NetSpec) -> dict[str, Any]:
+    """One net: what it did, trained and with its kernel frozen, after each length of pretraining."""
     outcomes = simulate_stages(
         problem_of(spec.task),
-        schedule,
+        Schedule(target_steps=spec.target_steps),
         spec.source_steps,
         width=spec.width,
         init_scale=spec.init_scale,
         antisymmetric=spec.antisymmetric,
         seed=spec.seed,
         dtype=spec.dtype,
-        progress=progress,
     )
     predicted = predictions(spec.task, spec.source_steps, spec.target_steps)
-    stages = [_stage(o, p) for o, p in zip(outcomes, predicted, strict=True)]
-    return {"stages": stages, "seconds": time.perf_counter() - started}
+    return {"stages": [_stage(o, p) for o, p in zip(outcomes, predicted, strict=True)]}
 
 
 def _stage(trained: TransferOutcome, predicted: TransferOutcome) -> dict[str, Any]:

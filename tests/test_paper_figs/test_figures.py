@@ -6,15 +6,20 @@ import pytest
 from matplotlib import pyplot as plt
 
 from paper_figs import (
+    along_gradient,
     drift_size,
     figures,
     fresh_head,
     generalisation,
+    gram_concentration,
     guarantees,
     initialisation,
     ladder,
     orthogonal_drift,
     population,
+    suppression,
+    theorem_1,
+    theorem_2,
     width_law,
 )
 from paper_figs.figures import draw_figures, find_record
@@ -132,11 +137,8 @@ def test_generalisation_plots_every_share_and_shades_what_says_nothing(records, 
 def test_initialisation_plots_both_curves_and_every_mean(records, tmp_path, monkeypatch):
     record, _ = find_record("initialisation", records)
     figure, files = drawn(initialisation, record, tmp_path, monkeypatch)
-    distances, starts, ratios = figure.axes
-    fits, claims = record["results"]["fits"], [c for c in record["claims"] if c["statistic"] == "z"]
-    for fit, line, points in zip(fits, black(distances), distances.containers, strict=True):
-        assert [y**2 for y in line.get_ydata()] == pytest.approx(fit["expected_squares"], rel=1e-12)
-        assert [y**2 for y in means(points)] == pytest.approx([s["mean"] for s in fit["squares"]], rel=1e-12)
+    starts, ratios = figure.axes
+    claims = [c for c in record["claims"] if c["statistic"] == "z"]
     for number, start in enumerate(record["results"]["starts"]):
         assert list(black(starts)[number].get_ydata()) == start["curve"]["energy"]
         energy, deviation = starts.containers[2 * number : 2 * number + 2]
@@ -150,7 +152,95 @@ def test_initialisation_plots_both_curves_and_every_mean(records, tmp_path, monk
     assert len(ratios.containers) == len(claims)
     plotted = sorted(float(c.lines[0].get_xdata()[0]) for c in ratios.containers)
     assert plotted == pytest.approx(sorted(c["measured"] / c["predicted"] if c["predicted"] else 1 + c["measured"] for c in claims))
-    assert sorted({row["part"] for row in table(files)}) == sorted({"distance", "energy", "variance", *(c["claim"] for c in claims)})
+    assert sorted({row["part"] for row in table(files)}) == sorted({"energy", "variance", *(c["claim"] for c in claims)})
+    plt.close("all")
+
+
+def test_gram_concentration_draws_every_mean_and_every_bound(records, tmp_path, monkeypatch):
+    record, _ = find_record("gram_concentration", records)
+    figure, files = drawn(gram_concentration, record, tmp_path, monkeypatch)
+    distances, norms, least = figure.axes
+    cells, widths = record["results"]["cells"], record["config"]["widths"]
+    groups = [cells[i : i + len(widths)] for i in range(0, len(cells), len(widths))]
+    kinds = [(group, kind) for group in groups for kind in ("plain", "pairs")]
+    for (group, kind), line, points in zip(kinds, black(distances), distances.containers, strict=True):
+        assert [y**2 for y in line.get_ydata()] == pytest.approx([c[kind]["expected"] for c in group], rel=1e-12)
+        assert [y**2 for y in means(points)] == pytest.approx([c[kind]["measured"]["mean"] for c in group], rel=1e-12)
+    assert [list(line.get_ydata()) for line in norms.lines[1::2]] == [[c["bounds"]["operator"] for c in group] for group in groups]
+    promised = [[c["bounds"]["least"] / c["smallest"] for c in group if c["bounds"]["least"]] for group in groups]
+    bounds = [list(line.get_ydata()) for line in least.lines if line.get_label().endswith("bound")]
+    assert bounds == [values for values in promised if values]
+    assert len(table(files)) == len(cells)
+    plt.close("all")
+
+
+def test_theorem_1_draws_every_scale_with_its_theory(records, tmp_path, monkeypatch):
+    record, _ = find_record("theorem_1", records)
+    figure, files = drawn(theorem_1, record, tmp_path, monkeypatch)
+    results, scales = record["results"], record["config"]["scales"]
+    curve = results["curves"][0]
+    energy = figure.axes[0]
+    assert list(black(energy, "--")[0].get_ydata()) == curve["energy"][0]["mean"]
+    cells = [c for c in results["cells"] if c["task"] == curve["task"] and c["quantity"] == "energy"]
+    expected = [[c[rung]["mean"] for c in cells if c["scale"] == s] for s in scales for rung in ("frozen", "trained")]
+    assert [means(c) for c in energy.containers] == expected
+    for cell in cells:
+        (line,) = (each for each in curve["energy"] if each["scale"] == cell["scale"])
+        assert line["mean"][curve["source_steps"].index(cell["source_steps"])] == pytest.approx(cell["predicted"], rel=1e-12)
+    drifts = sum(len(d["places"]) for d in results["drifts"])
+    assert len(table(files)) == len(results["cells"]) + drifts
+    plt.close("all")
+
+
+def test_theorem_2_draws_every_task_and_every_bound(records, tmp_path, monkeypatch):
+    record, _ = find_record("theorem_2", records)
+    figure, files = drawn(theorem_2, record, tmp_path, monkeypatch)
+    scatter, bounds = figure.axes
+    results = record["results"]
+    families = [[c for c in results["cells"] if c["task"] == fit["task"]] for fit in results["fits"]]
+    assert [means(c) for c in scatter.containers] == [[c["trained"]["mean"] for c in family] for family in families]
+    assert [list(c.lines[0].get_xdata()) for c in scatter.containers] == [[c["predicted"] for c in family] for family in families]
+    (diagonal,) = black(scatter)
+    assert list(diagonal.get_xdata()) == list(diagonal.get_ydata())
+    small = list(dict.fromkeys(b["task"] for b in results["bounds"]))
+    expected = [[100 * (b["bound"]["mean"] - 1) for b in results["bounds"] if b["task"] == task] for task in small]
+    assert [list(line.get_ydata()) for line in bounds.lines if line.get_label().endswith("bound, mean")] == expected
+    assert len(table(files)) == len(results["cells"]) + len(results["bounds"])
+    plt.close("all")
+
+
+def test_suppression_draws_every_eigenspace(records, tmp_path, monkeypatch):
+    record, _ = find_record("suppression", records)
+    figure, files = drawn(suppression, record, tmp_path, monkeypatch)
+    cells = record["results"]["cells"]
+    tasks = list(dict.fromkeys(c["task"] for c in cells))
+    for axes, task in zip(figure.axes, tasks, strict=True):
+        for number, steps in enumerate(record["config"]["source_steps"]):
+            here = [c for c in cells if c["task"] == task and c["source_steps"] == steps]
+            pair = axes.containers[2 * number : 2 * number + 2]
+            assert [means(c) for c in pair] == [[c[rung]["mean"] for c in here] for rung in ("frozen", "trained")]
+            theory = [segment[0][1] for segment in axes.collections[3 * number].get_segments()]
+            assert theory == [c["predicted"] for c in here]
+    assert len(table(files)) == len(cells)
+    plt.close("all")
+
+
+def test_along_gradient_draws_lines_smoothness_and_excess(records, tmp_path, monkeypatch):
+    record, _ = find_record("along_gradient", records)
+    figure, files = drawn(along_gradient, record, tmp_path, monkeypatch)
+    results, config = record["results"], record["config"]
+    lines, smoothness, excess = figure.axes[:3]
+    task = results["cells"][0]["task"]
+    curves = [c for c in results["curves"] if c["task"] == task and c["step"] == config["steps"][0]]
+    assert [list(line.get_ydata()) for line in black(lines)] == [c["predicted"] for c in curves]
+    assert [means(c) for c in lines.containers] == [[e["mean"] for e in c["trained"][::4]] for c in curves]
+    cells = [[c for c in results["cells"] if c["task"] == task and c["start"] == start] for start in ("pretrained", "scratch")]
+    assert [means(c) for c in smoothness.containers] == [[c["smoothness"]["trained"]["mean"] for c in group] for group in cells]
+    drifts = [d for d in results["drifts"] if d["task"] == task]
+    shown = [[100 * s["mean"] for s in d["sizes"] if s["mean"] > 0] for d in drifts]
+    assert [means(c) for c in excess.containers] == [values for values in shown if values]
+    parts = [row["part"] for row in table(files)]
+    assert parts.count("smoothness") == len(results["cells"])
     plt.close("all")
 
 

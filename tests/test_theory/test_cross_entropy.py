@@ -94,6 +94,8 @@ def test_prediction_is_descent_on_a_linear_model(c, decay, momentum, anchor):
     assert_dtype_close(outcome.target_loss, loss(F["target"] @ W_Q, y_Q), 1, scale=scale)
     assert_dtype_close(outcome.trajectory.loss, [loss(F["target"] @ W, y_Q) for W in (W_P, half, W_Q)], 1, scale=scale)
     assert_dtype_close(outcome.trajectory.displacement, [np.linalg.norm(W - W_P) for W in (W_P, half, W_Q)], 1, scale=scale)
+    assert_dtype_close(outcome.trajectory.source_loss, [loss(F["source"] @ W, y_P) for W in (W_P, half, W_Q)], 1, scale=scale)
+    assert_dtype_close(outcome.pretrained_target_outputs, F["target"] @ W_P, 1, scale=scale)
     assert_dtype_close(outcome.forgetting, loss(F["source"] @ W_Q, y_P) - loss(F["source"] @ W_P, y_P), 1, scale=scale)
     assert_dtype_close(outcome.gradient_energy, np.sum(slope(F["target"] @ W_P, y_Q) ** 2), 1, scale=scale)
     assert outcome.gain is None

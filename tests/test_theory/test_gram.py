@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from tests.helpers import assert_dtype_close, assert_exact
 from theory import InvalidInput, relu_gram
+from theory.numeric import gram_tiles
 from theory.numeric.pairs import DIRECT as _DIRECT
 
 DTYPES = [np.float64, np.float32]
@@ -247,12 +248,51 @@ def test_overflow_is_an_error_that_says_how_large(dtype, size):
         relu_gram(X)
 
 
-def test_blocks_of_rows_change_nothing(monkeypatch):
-    X = np.random.default_rng(0).normal(size=(40, 3))
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("other", [False, True])
+def test_blocks_of_rows_change_nothing(monkeypatch, dtype, other):
+    X = np.random.default_rng(0).normal(size=(40, 3)).astype(dtype)
     X[20:] = X[:20] * -1.5
-    whole = relu_gram(X)
+    X[3] = 0
+    Z = X[::-1].copy() if other else None
+    whole = relu_gram(X, Z)
+    # Tiles of 7 leave a rest; pieces of two pairs leave others; no path may be told from another but by what BLAS rounds.
+    monkeypatch.setattr(gram_tiles, "TILE", 7)
+    monkeypatch.setattr(gram_tiles, "_CHUNK", 6)
+    tiled = relu_gram(X, Z)
+    monkeypatch.setattr(gram_tiles, "in_range", lambda *sides: False)
     monkeypatch.setattr("theory.numeric.pairs.CHUNK", 40 * 3 * 7)
-    assert np.array_equal(relu_gram(X), whole)
+    norms = np.linalg.norm(X, axis=1)
+    scale = norms[:, None] * norms[None, :: -1 if other else 1]
+    for found in (tiled, relu_gram(X, Z)):
+        assert_exact(found, whole, 4, scale=np.maximum(scale, np.finfo(dtype).tiny))
+        assert other or np.array_equal(found, found.T)
+
+
+@pytest.mark.parametrize("threads", [1, 2, 5])
+def test_threads_change_nothing(monkeypatch, threads):
+    X = np.random.default_rng(0).normal(size=(900, 4))
+    X[500:] = X[:400] * 2
+    monkeypatch.setattr("theory.threads.available_threads", lambda: threads)
+    H = relu_gram(X)
+    assert np.array_equal(H, H.T)
+    monkeypatch.setattr(gram_tiles, "_SMALL", math.inf)
+    assert np.array_equal(relu_gram(X), H)
+
+
+def test_four_ulp_across_tiles(monkeypatch):
+    monkeypatch.setattr(gram_tiles, "TILE", 16)
+    assert_four_ulp(*pairs(np.float64, 8, 11))
+
+
+def test_a_tile_that_is_mirrored_wrongly_is_seen(monkeypatch):
+    X = np.random.default_rng(0).normal(size=(40, 3))
+    want = relu_gram(X, X.copy())
+    monkeypatch.setattr(gram_tiles, "TILE", 16)
+    tile = gram_tiles.relu_tile
+    monkeypatch.setattr(gram_tiles, "relu_tile", lambda *at: tile(*at)[::-1] if at[2] != at[3] else tile(*at))
+    with pytest.raises(AssertionError):
+        assert_dtype_close(relu_gram(X), want, 1, scale=1)
 
 
 @pytest.mark.parametrize(

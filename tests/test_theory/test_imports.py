@@ -38,7 +38,16 @@ def test_predicting_from_numpy_loads_nothing_more():
 
 @pytest.mark.skipif(importlib.util.find_spec("sim") is None, reason="sim is not there yet")
 def test_sim_loads_no_device_library():
-    assert not loaded_by("import sim") & {"torch", "cupy", "matplotlib", "realnets", "paper_figs"}
+    for statement in ("import sim", "import sim.backend, sim.elementwise, sim.frozen, sim.gram, sim.cuda.launch"):
+        assert not loaded_by(statement) & {"torch", "cupy", "matplotlib", "realnets", "paper_figs"}
+
+
+def test_choosing_a_backend_loads_no_library_but_its_own():
+    code = "from sim.backend import resolve_backend\nresolve_backend('numpy')"
+    assert not loaded_by(code) & {"torch", "cupy"}
+    # Where no GPU driver is, "auto" knows so without asking either library.
+    code = "from sim import backend\nbackend._has_driver = lambda: False\nassert backend.resolve_backend('auto').name == 'numpy'"
+    assert not loaded_by(code) & {"torch", "cupy"}
 
 
 def test_the_check_itself_sees_what_is_loaded():

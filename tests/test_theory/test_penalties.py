@@ -103,6 +103,7 @@ def test_the_trajectory_is_the_run_at_its_steps(anchor):
         alone = predict(p, replace(schedule, target_steps=int(k), snapshots=()), **options)
         assert whole.trajectory.loss[i] == alone.target_loss
         assert whole.trajectory.displacement[i] == alone.displacement
+        assert whole.trajectory.source_loss[i] == alone.source_loss
 
 
 @pytest.mark.parametrize("anchor", ANCHORS)

@@ -99,11 +99,16 @@ def assert_is_what_training_does(problem, schedule, outcome, model):
         (outcome.target_outputs, model.outputs(path[-1], "Q")),
         (outcome.test_outputs, test),
         (outcome.test_outputs_scratch, test_scratch),
+        (outcome.pretrained_target_outputs, model.outputs(w_P, "Q")),
     ]:
         assert_dtype_close(value, output, 1, scale=size)
     for seen, weights in [(outcome.trajectory, path), (outcome.trajectory_scratch, scratch)]:
         assert seen.steps[-1] == schedule.target_steps
         assert_dtype_close(np.array(seen.loss), np.array([model.loss(weights[int(k)], "Q") for k in seen.steps]), 1, scale=size)
+        forgetting = None if weights is scratch else np.array([model.loss(weights[int(k)], "P") for k in seen.steps])
+        assert (seen.source_loss is None) == (forgetting is None)
+        if forgetting is not None:
+            assert_dtype_close(np.array(seen.source_loss), forgetting, 1, scale=size)
         moved = [float(np.linalg.norm(weights[int(k)] - weights[0])) for k in seen.steps]
         assert_dtype_close(np.array(seen.displacement), np.array(moved), 1, scale=size)
     left = (model.y["Q"] - model.outputs(w_P, "Q")).ravel(), (model.y["Q"] - model.f0["Q"]).ravel()

@@ -25,6 +25,7 @@ _GROWTH = 1.05
 _NEGLIGIBLE = 1e-9
 _MOST_BLOCKS = 4000
 _OVERFLOW = 700.0
+_EPS = float(np.finfo(float).eps)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -199,7 +200,7 @@ class Decay:
             path += lr * both
             # For one step the difference is d itself. For more it is the lesser of two that exceed it: the difference of the sums, with
             # their rounding on top, and, for errors below that, x^i − c^i ≤ ηε i x^(i−1).
-            apart = both - times(rho, c.sum(length)) + 4 * np.finfo(float).eps * both if math.isfinite(both) else math.inf
+            apart = both - times(rho, c.sum(length)) + 4 * _EPS * both if math.isfinite(both) else math.inf
             slope = times(d + times(gain * (length - 1), rho), x.sum(length))
             shift += lr * (d if length == 1 else min(max(0.0, apart), slope))
             d = _advanced(d, rho, c, gain, length)

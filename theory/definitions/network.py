@@ -2,6 +2,8 @@
 
 `W: (m, d)`, `a: (m,)`, outputs `m^{-1/2} Σ_r a_r max(w_r·x, 0)`; plain gradient descent on `½‖u − y‖²`. Neurons meet only in the
 outputs: once the residuals of a run are known, each neuron's path can be run again by itself, and the kernel is summed over chunks of them.
+
+Everywhere `copies` may be given, an (m,) array of whole numbers: row `r` then stands for that many neurons equal to it.
 """
 
 from __future__ import annotations
@@ -60,35 +62,41 @@ def initial(width: int, dimension: int, init_scale: float, seed: int) -> tuple[n
     return np.concatenate([half, half]), np.concatenate([np.ones(width // 2), -np.ones(width // 2)])
 
 
-def outputs(W: np.ndarray, a: np.ndarray, X: np.ndarray) -> np.ndarray:
+def outputs(W: np.ndarray, a: np.ndarray, X: np.ndarray, copies: np.ndarray | None = None) -> np.ndarray:
     """`u` on the rows of `X`."""
-    return a @ np.maximum(W @ X.T, 0) / math.sqrt(len(W))
+    return (a if copies is None else copies * a) @ np.maximum(W @ X.T, 0) / math.sqrt(_width(W, copies))
 
 
-def run(problem: TransferProblem, schedule: Schedule, W: np.ndarray, a: np.ndarray) -> NetRun:
+def run(problem: TransferProblem, schedule: Schedule, W: np.ndarray, a: np.ndarray, copies: np.ndarray | None = None) -> NetRun:
     """Train on the source, then on the target; `schedule` holds whole numbers of steps and step sizes."""
     (X_P, y_P), (X_Q, y_Q), test = _sets(problem)
     W_0, W = W, W.copy()
-    source, far_P = _descend(W, a, X_P, y_P, *_stage(schedule, "source"), W_0)
+    source, far_P = _descend(W, a, X_P, y_P, *_stage(schedule, "source"), W_0, copies)
     W_P = W.copy()
-    start = y_Q - outputs(W, a, X_Q)
-    target, far_Q = _descend(W, a, X_Q, y_Q, *_stage(schedule, "target"), W_0)
+    start = y_Q - outputs(W, a, X_Q, copies)
+    target, far_Q = _descend(W, a, X_Q, y_Q, *_stage(schedule, "target"), W_0, copies)
     return NetRun(
         source_residuals=source,
         target_residuals=target,
-        source_displacement=float(np.linalg.norm(W_P - W_0)),
-        displacement=float(np.linalg.norm(W - W_P)),
+        source_displacement=_distance(W_P, W_0, copies),
+        displacement=_distance(W, W_P, copies),
         farthest=max(far_P, far_Q),
         gradient_energy=float(start @ start),
-        source_outputs=outputs(W, a, X_P),
-        target_outputs=outputs(W, a, X_Q),
-        test_outputs=None if test is None else outputs(W, a, test),
+        source_outputs=outputs(W, a, X_P, copies),
+        target_outputs=outputs(W, a, X_Q, copies),
+        test_outputs=None if test is None else outputs(W, a, test, copies),
         W=W,
     )
 
 
 def kernel_errors(
-    problem: TransferProblem, schedule: Schedule, gram: GramBlocks, W: np.ndarray, a: np.ndarray, net: NetRun
+    problem: TransferProblem,
+    schedule: Schedule,
+    gram: GramBlocks,
+    W: np.ndarray,
+    a: np.ndarray,
+    net: NetRun,
+    copies: np.ndarray | None = None,
 ) -> tuple[KernelErrors, KernelErrors]:
     """What `KernelErrors` holds, measured along the run `net` from `W`, `a`: kernels between all pairs of its steps, slopes included.
 
@@ -98,35 +106,37 @@ def kernel_errors(
     stages = {"source": (X_P, net.source_residuals), "target": (X_Q, net.target_residuals)}
     other = {"source": X_Q, "target": X_P}
     H = {key: to_numpy(block) for key, block in vars(gram).items() if block is not None}
-    sums: dict[str, np.ndarray] = {}
+    width, sums = _width(W, copies), dict[str, np.ndarray]()
     for low in range(0, len(W), _CHUNK):
         rows = slice(low, low + _CHUNK)
         weights, signs = W[rows].copy(), a[rows]
+        number = np.ones(len(weights)) if copies is None else copies[rows]
         for stage, (X, residuals) in stages.items():
             lr = _stage(schedule, stage)[1]
             gates = np.empty((len(residuals), len(X), len(weights)), dtype=np.float32)
             for j, r in enumerate(residuals):
                 before = weights.copy()
                 gates[j] = (weights @ X.T > 0).T
-                weights += lr / math.sqrt(len(W)) * signs[:, None] * ((gates[j].T * r) @ X)
+                weights += lr / math.sqrt(width) * signs[:, None] * ((gates[j].T * r) @ X)
                 for name, points in (("own", X), ("other", other[stage]), ("test", test)):
                     if points is not None:
-                        counts = _slopes(before @ points.T, weights @ points.T).T @ gates[j].T
+                        counts = _slopes(before @ points.T, weights @ points.T).T @ (number * gates[j]).T
                         total = sums.setdefault(f"{stage} {name}", np.zeros((len(residuals), *counts.shape)))
                         total[j] += counts
             flat = gates.reshape(-1, len(weights))
-            sums[f"{stage} moments"] = sums.get(f"{stage} moments", 0) + (flat @ flat.T).astype(np.float64)
+            # Whole numbers below 2²⁴, exact in float32.
+            sums[f"{stage} moments"] = sums.get(f"{stage} moments", 0) + ((number * flat).astype(flat.dtype) @ flat.T).astype(np.float64)
 
     def block(key: str, points: np.ndarray, stage: str, block: np.ndarray) -> tuple[float, float]:
         X, residuals = stages[stage]
-        errors = [count / len(W) * (points @ X.T) - block for count in sums.get(key, ())]
+        errors = [count / width * (points @ X.T) - block for count in sums.get(key, ())]
         along = max((_along(E, r) for E, r in zip(errors, residuals, strict=True)), default=0.0)
         return max(map(operator_norm, errors), default=0.0), along
 
     def moments(stage: str) -> tuple[float, float]:
         X, residuals = stages[stage]
         k, n = len(residuals), len(X)
-        errors = sums[f"{stage} moments"].reshape(k, n, k, n) / len(W) * (X @ X.T)[:, None] - H[stage][:, None]
+        errors = sums[f"{stage} moments"].reshape(k, n, k, n) / width * (X @ X.T)[:, None] - H[stage][:, None]
         units = residuals / np.linalg.norm(residuals, axis=1, keepdims=True).clip(np.finfo(float).tiny)
         along = float(np.abs(np.einsum("ip,ipjq,jq->ij", units, errors, units)).max(initial=0.0))
         return max((operator_norm(errors[i, :, j]) for i in range(k) for j in range(i, k)), default=0.0), along
@@ -146,16 +156,24 @@ def kernel_errors(
 
 
 def _descend(
-    W: np.ndarray, a: np.ndarray, X: np.ndarray, y: np.ndarray, steps: int, lr: float, start: np.ndarray
+    W: np.ndarray, a: np.ndarray, X: np.ndarray, y: np.ndarray, steps: int, lr: float, start: np.ndarray, copies: np.ndarray | None
 ) -> tuple[np.ndarray, float]:
     """Move `W` in place; the residuals before each step, and how far any neuron was from `start`."""
     residuals, farthest = np.empty((steps, len(y))), 0.0
     for j in range(steps):
         active = W @ X.T > 0
-        residuals[j] = y - outputs(W, a, X)
-        W += lr / math.sqrt(len(W)) * a[:, None] * ((active * residuals[j]) @ X)
+        residuals[j] = y - outputs(W, a, X, copies)
+        W += lr / math.sqrt(_width(W, copies)) * a[:, None] * ((active * residuals[j]) @ X)
         farthest = max(farthest, float(np.linalg.norm(W - start, axis=1).max()))
     return residuals, farthest
+
+
+def _width(W: np.ndarray, copies: np.ndarray | None) -> int:
+    return len(W) if copies is None else int(copies.sum())
+
+
+def _distance(W: np.ndarray, start: np.ndarray, copies: np.ndarray | None) -> float:
+    return float(np.linalg.norm((W - start) if copies is None else (W - start) * np.sqrt(copies)[:, None]))
 
 
 def _slopes(before: np.ndarray, after: np.ndarray) -> np.ndarray:

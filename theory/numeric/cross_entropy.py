@@ -38,6 +38,8 @@ class CrossEntropyStage:
         Without the penalty, at each recorded step.
     displacement : tuple of float
         `‖W(k) − W_s‖_F` at each.
+    path : tuple of (array, float)
+        `γ_k` and `ω_k` at each, where asked for.
     """
 
     coefficients: Array
@@ -45,6 +47,7 @@ class CrossEntropyStage:
     outputs: Array
     loss: tuple[float, ...]
     displacement: tuple[float, ...]
+    path: tuple[tuple[Array, float], ...] = ()
 
 
 def gradient(outputs: Array, labels: Array) -> Array:
@@ -86,6 +89,7 @@ def descend(
     carried: Array | None = None,
     distance: float = 0.0,
     allow_unstable: bool = False,
+    path: bool = False,
 ) -> CrossEntropyStage:
     """Gradient descent on the cross-entropy, step by step: `γ ← γ − η(softmax(f) − Y + βγ)`, `f = f_A + ω t + Hγ`, `ω ← (1 − ηβ)ω`.
 
@@ -106,6 +110,8 @@ def descend(
         The start's outputs less the anchor's, and `‖W_s − A‖_F`, where the stage does not start at its anchor `A`.
     allow_unstable : bool
         Run a step size at which descent is not promised.
+    path : bool
+        Keep the coefficients of every recorded step.
 
     Raises
     ------
@@ -135,11 +141,13 @@ def descend(
     hold, distance = (zero, 0.0) if carried is None else (carried, distance)
     gamma, velocity, share, share_velocity = zero, zero, 1.0, 0.0
     f = start
-    losses, moved = [], []
+    losses, moved, passed = [], [], []
     for step in range(wanted[-1] + 1):
         if step in wanted:
             losses.append(loss(f, labels))
             moved.append(_displacement(kernel(gamma), gamma, hold, 1 - share, distance))
+            if path:
+                passed.append((gamma, share))
         if step == wanted[-1]:
             break
         slope = gradient(f, labels) + decay * gamma
@@ -147,7 +155,7 @@ def descend(
         share_velocity = momentum * share_velocity + decay * share
         gamma, share = gamma - lr * velocity, share - lr * share_velocity
         f = start + (share - 1) * hold + kernel(gamma)
-    return CrossEntropyStage(gamma, share, f, tuple(losses), tuple(moved))
+    return CrossEntropyStage(gamma, share, f, tuple(losses), tuple(moved), tuple(passed))
 
 
 class _Kernel:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
 from theory.arrays import Array, namespace
+from theory.numeric import gram_tiles
 from theory.numeric.pairs import check_underflow, inner_and_cosine, near_parallel, scaled_pair, times_scales
 
 
@@ -34,14 +37,22 @@ def relu_gram(X: Array, Z: Array | None = None) -> Array:
     -----
     Accurate to 4 ulp of `‖x‖‖z‖/2`, beside the inner product's own rounding, at every angle. For nearly
     parallel or opposite rows `arccos` of the cosine would lose half the digits; there the angle comes from
-    the difference of the unit vectors (`theory.numeric.pairs`).
+    the difference of the unit vectors (`theory.numeric.pairs`). NumPy arrays go through cache-sized tiles, on threads, of one triangle
+    where the result is symmetric (`theory.numeric.gram_tiles`).
 
     Source: Cho and Saul 2009, arc-cosine kernel of degree 0; Du et al. 2018 (arXiv 1810.02054), eq. (3).
     """
     rows, others = scaled_pair(X, Z)
+    if isinstance(rows.rows, np.ndarray) and gram_tiles.in_range(rows, others):
+        side = gram_tiles.TileSide.of(rows)
+        if rows is not others:
+            return gram_tiles.rectangular(side, gram_tiles.TileSide.of(others))
+        H = gram_tiles.symmetric(side)
+        check_underflow(H, rows)
+        return H
     inner, cosine = inner_and_cosine(rows, others)
     xp = namespace(inner)
-    weight = xp.acos(-cosine) / (2 * math.pi)
+    weight = xp.acos(-cosine) * (1 / (2 * math.pi))
     for block, near, gap in near_parallel(rows, others, cosine):
         # The angle to the nearer of the other row and its opposite, over 2π.
         turn = xp.atan2(xp.sqrt(gap), xp.sqrt(2 - gap)) / math.pi
