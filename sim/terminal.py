@@ -31,7 +31,6 @@ def progress_bar() -> Iterator[Callable[[str, float], None]]:
     from tqdm import tqdm
 
     with tqdm(total=1.0, disable=None, leave=False, bar_format="{desc}: {percentage:3.0f}% |{bar}| {elapsed}") as bar:
-
         shown = ""
 
         def tell(what: str, share: float) -> None:

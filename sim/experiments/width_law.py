@@ -67,7 +67,7 @@ class Config:
             return cls(tasks=tasks, widths=(128, 256, 512, 1024), seeds=4, source_steps=20, target_steps=20)
         tasks = (SphereTask(), DigitsTask())
         if name == "quick":
-            # Rounding of float32 is a ten-thousandth of the smallest drift.
+            # Measured on one net of each task at width 16,384: float32 changes its drift by at most two parts in ten thousand.
             return cls(tasks=tasks, widths=(512, 1024, 2048, 4096, 8192, 16384), dtype="float32")
         if name == "standard":
             return cls(tasks=tasks, widths=tuple(2**e for e in range(9, 16)), seeds=16, dtype="float32")
