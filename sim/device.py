@@ -71,9 +71,7 @@ class DeviceNets:
 
         W = xp.asarray(self.W, copy=True) if every else some(self.W)
         gates = None if self.gates is None else some(self.gates)
-        return DeviceNets(
-            self.backend, W, some(self.a), gates=gates, keep=self.keep, tile=self.tile, sample_space=self.sample_space
-        )
+        return DeviceNets(self.backend, W, some(self.a), gates=gates, keep=self.keep, tile=self.tile, sample_space=self.sample_space)
 
     def load(self, x: np.ndarray) -> Array:
         """`x` on the device, in the dtype of the weights."""

