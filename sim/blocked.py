@@ -19,6 +19,7 @@ import math
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -26,11 +27,11 @@ import numpy as np
 from sim.descent import Observation
 from theory.threads import cores
 
-# Bytes of a block's working arrays; flat between 1 and 2 MiB on cores with 2 MiB of second-level cache, worse on both sides.
-BLOCK_BYTES = 3 << 19
+# Bytes of a block's working arrays. On two cores with 2 MiB of second-level cache each it is flat between 1.5 and 3 MiB, worse on both sides.
+BLOCK_BYTES = 1 << 21
 
 # Tasks a core: enough that threads that are disturbed leave work to the others.
-TASKS = 4
+TASKS = 2
 
 # What a step costs beside its matrix products, in sample space more than in weight space: passes over the two (m, n) arrays, as columns
 # of a product. Measured on two cores; see `sample_space_pays`.
@@ -54,10 +55,15 @@ class Block:
     nets: slice
     rows: slice
 
-    @property
+    @cached_property
     def key(self) -> tuple[slice, slice]:
         """Index into arrays of shape (S, m, …)."""
         return self.nets, self.rows
+
+    @cached_property
+    def shape(self) -> tuple[int, int]:
+        """Numbers of nets and of neurons of each."""
+        return self.nets.stop - self.nets.start, self.rows.stop - self.rows.start
 
 
 class HostNets:
@@ -168,6 +174,8 @@ class HostNets:
 
     def total(self, blocks: list[Block], parts: Sequence[np.ndarray]) -> np.ndarray:
         """As `summed`, of parts computed before."""
+        if len(parts) == 1:
+            return (parts[0] * np.float64(self.scale)).transpose(0, 2, 1)
         # In float64 whatever the dtype: a float32 sum over many blocks of cancelling terms would lose digits.
         total = np.zeros((self.count, *parts[0].shape[1:]))
         for block, part in zip(blocks, parts, strict=True):
@@ -241,7 +249,7 @@ class HostStage:
             if not any(moving):
                 return taken
             direction = self._residual * -self.lr
-            if not all(moving):
+            if False in moving:
                 direction[[not m for m in moving]] = 0
             taken = [t + m for t, m in zip(taken, moving, strict=True)]
             self._move(direction, note=any(m and t == b for m, t, b in zip(moving, taken, budget, strict=True)))
@@ -257,15 +265,17 @@ class HostStage:
     def _move(self, direction: np.ndarray | None, note: bool) -> None:
         advance = self.step(direction)
 
-        def visit(block: Block) -> tuple[np.ndarray, tuple[np.ndarray, list[np.ndarray]] | None]:
-            part = advance(block)
-            return part, self.look(block) if note else None
+        def visit(block: Block) -> tuple[np.ndarray, Any]:
+            return advance(block), self.look(block)
 
-        parts, looks = zip(*self.nets.each(self.blocks, visit), strict=True)
+        if note:
+            parts, looks = zip(*self.nets.each(self.blocks, visit), strict=True)
+            self.noted = self._observations(looks)
+        else:
+            parts, self.noted = self.nets.each(self.blocks, advance), None
         self._u = self.nets.total(self.blocks, parts)
         self._residual = self._u - self.y
         self._squared = [float(np.vdot(r, r)) for r in self._residual]
-        self.noted = self._observations(looks) if note else None
 
     def _observations(self, looks: Sequence[Any]) -> list[Observation]:
         moved = np.zeros(self.count)
@@ -282,11 +292,11 @@ class HostStage:
 
     def buffer(self, block: Block, name: str, columns: int) -> np.ndarray:
         """This thread's working array of a name, (s, r, columns): the same memory at each call."""
-        s, r = block.nets.stop - block.nets.start, block.rows.stop - block.rows.start
-        held, size = self.workspace.__dict__, s * r * columns
-        if name not in held or held[name].size < size:
-            held[name] = np.empty(size, dtype=self.X.dtype)
-        return held[name][:size].reshape(s, r, columns)
+        held, key = self.workspace.__dict__, (name, block.shape)
+        found: np.ndarray | None = held.get(key)
+        if found is None:
+            found = held[key] = np.empty((*block.shape, columns), dtype=self.X.dtype)
+        return found
 
     def _kept(self, start: np.ndarray | None, keep: bool) -> np.ndarray | None:
         raise NotImplementedError
@@ -309,8 +319,8 @@ class WeightSpace(HostStage):
     def _kept(self, start: np.ndarray | None, keep: bool) -> np.ndarray:
         S, m, n = *self.nets.a.shape[:2], len(self.X)
         self.active: np.ndarray | None = None
-        # A readout multiplies bytes of activity at a quarter of what it costs to multiply gradients.
-        self.signed = self.nets.memory == "byte" and self.nets.a.shape[2] == 1 and self.nets.gates is None
+        # A readout multiplies bytes of activity at a fraction of what it costs to multiply gradients, unless those have few columns.
+        self.signed = self.nets.memory == "byte" and self.nets.a.shape[2] == 1 and self.nets.gates is None and self.X.shape[1] >= 64
         self.signs = self.nets.a.astype(np.int8) if self.signed else None
         if self.nets.memory == "byte":
             self.active = np.empty((S, m, n), dtype=np.bool_)

@@ -51,12 +51,9 @@ class Config(ArmsConfig):
         sphere, classes = SphereTask(), DigitsTask(labels="classes", n_source=100, n_target=50, n_test=300)
         if name == "quick":
             short: dict[str, Any] = {"source_steps": (0, 2, 20, 200), "target_steps": 150}
-            arms = (
-                Arm(task=sphere, width=16384, **short),
-                Arm(task=DigitsTask(n_source=200), width=16384, **short),
-                Arm(task=classes, width=8192, **short),
-            )
-            return cls(arms=arms, dtype="float32")
+            narrower = Arm(task=classes, width=8192, **short)
+            wide = (Arm(task=t, width=16384, **short) for t in (sphere, DigitsTask(n_source=200)))
+            return cls(arms=(*wide, narrower), dtype="float32")
         if name == "standard":
             longer: dict[str, Any] = {"source_steps": (0, 2, 20, 100, 500), "target_steps": 200}
             return cls(arms=tuple(Arm(task=t, width=16384, **longer) for t in (sphere, DigitsTask(), classes)), seeds=16, dtype="float32")
