@@ -18,52 +18,16 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 
+from sim.blocks import Block, block_rows, flipped, outputs_of, relu_outputs, sample_space_pays, squared_norms
 from sim.descent import Observation
 from theory.threads import cores
 
-# Bytes of a block's working arrays. On two cores with 2 MiB of second-level cache each it is flat between 1.5 and 3 MiB, worse on both sides.
-BLOCK_BYTES = 1 << 21
-
 # Tasks a core: enough that threads that are disturbed leave work to the others.
 TASKS = 2
-
-# What a step costs beside its matrix products, in sample space more than in weight space: passes over the two (m, n) arrays, as columns
-# of a product. Measured on two cores; see `sample_space_pays`.
-PASSES = 96
-
-
-def sample_space_pays(n: int, d: int) -> bool:
-    """Whether stepping `n` samples of dimension `d` is cheaper in sample space: `2n² + 2n·PASSES < 4nd` flops a neuron."""
-    return n + PASSES < 2 * d
-
-
-def block_rows(n: int, d: int, itemsize: int) -> int:
-    """Neurons a block: as many as `BLOCK_BYTES` hold activations, activity, weights and gradients of; from 64 on products are efficient."""
-    return max(64, BLOCK_BYTES // (itemsize * 2 * (n + d)) // 16 * 16)
-
-
-@dataclass(frozen=True)
-class Block:
-    """Neurons that are visited together: some of one net, or all of several."""
-
-    nets: slice
-    rows: slice
-
-    @cached_property
-    def key(self) -> tuple[slice, slice]:
-        """Index into arrays of shape (S, m, …)."""
-        return self.nets, self.rows
-
-    @cached_property
-    def shape(self) -> tuple[int, int]:
-        """Numbers of nets and of neurons of each."""
-        return self.nets.stop - self.nets.start, self.rows.stop - self.rows.start
 
 
 class HostNets:
@@ -184,33 +148,6 @@ class HostNets:
         return total.transpose(0, 2, 1)
 
 
-def outputs_of(W: np.ndarray, a: np.ndarray, XT: np.ndarray, gates: np.ndarray | None = None) -> np.ndarray:
-    """A block's share (s, c, n) of the outputs on other inputs than those being trained on."""
-    Z = np.matmul(W, XT)
-    if gates is None:
-        return relu_outputs(a, W, XT, Z)
-    Z *= np.matmul(gates, XT) > 0
-    return np.matmul(_T(a), Z)
-
-
-def relu_outputs(a: np.ndarray, W: np.ndarray, XT: np.ndarray, Z: np.ndarray) -> np.ndarray:
-    """`aᵀ relu(Z)` for `Z = W Xᵀ`, which is overwritten, as `½(aᵀ|Z| + (aᵀW)Xᵀ)`: NumPy's `abs` is three times as fast as its `maximum`."""
-    np.abs(Z, out=Z)
-    total = np.matmul(_T(a), Z)
-    total += np.matmul(np.matmul(_T(a), W), XT)
-    total *= 0.5
-    return total
-
-
-def squared_norms(arrays: np.ndarray) -> np.ndarray:
-    """Squared Frobenius norm of each net's part, (s,) float64."""
-    return np.array([float(np.vdot(one, one)) for one in arrays])
-
-
-def _T(a: np.ndarray) -> np.ndarray:
-    return a.transpose(0, 2, 1)
-
-
 class HostStage:
     """What both spaces share: the residual, when to stop, and what was noted on the way. `sim.descent.Stage` says what it offers."""
 
@@ -268,11 +205,11 @@ class HostStage:
         def visit(block: Block) -> tuple[np.ndarray, Any]:
             return advance(block), self.look(block)
 
+        parts = self.nets.each(self.blocks, visit if note else advance)
+        self.noted = None
         if note:
-            parts, looks = zip(*self.nets.each(self.blocks, visit), strict=True)
-            self.noted = self._observations(looks)
-        else:
-            parts, self.noted = self.nets.each(self.blocks, advance), None
+            self.noted = self._observations([look for _, look in parts])
+            parts = [part for part, _ in parts]
         self._u = self.nets.total(self.blocks, parts)
         self._residual = self._u - self.y
         self._squared = [float(np.vdot(r, r)) for r in self._residual]
@@ -292,11 +229,11 @@ class HostStage:
 
     def buffer(self, block: Block, name: str, columns: int) -> np.ndarray:
         """This thread's working array of a name, (s, r, columns): the same memory at each call."""
-        held, key = self.workspace.__dict__, (name, block.shape)
-        found: np.ndarray | None = held.get(key)
-        if found is None:
-            found = held[key] = np.empty((*block.shape, columns), dtype=self.X.dtype)
-        return found
+        held: dict[Any, np.ndarray] = self.workspace.__dict__
+        key = name, block.shape
+        if key not in held:
+            held[key] = np.empty((*block.shape, columns), dtype=self.X.dtype)
+        return held[key]
 
     def _kept(self, start: np.ndarray | None, keep: bool) -> np.ndarray | None:
         raise NotImplementedError
@@ -338,7 +275,7 @@ class WeightSpace(HostStage):
         if direction is not None and scalar:
             along = (direction * nets.scale * self.X).astype(self.X.dtype)
         elif direction is not None:
-            along = np.ascontiguousarray(_T(direction * nets.scale), dtype=self.X.dtype)
+            along = np.ascontiguousarray(flipped(direction * nets.scale), dtype=self.X.dtype)
         fresh, self.fresh = self.fresh, False
 
         def visit(block: Block) -> np.ndarray:
@@ -364,7 +301,7 @@ class WeightSpace(HostStage):
                 self._store(block, np.matmul(nets.gates[block.key], self.XT, out=F))
             self._load(block, F)
             Z *= F
-            return np.matmul(_T(a), Z)
+            return np.matmul(flipped(a), Z)
 
         return visit
 
@@ -413,7 +350,7 @@ class SampleSpace(HostStage):
     def step(self, direction: np.ndarray | None) -> Callable[[Block], np.ndarray]:
         """As `HostStage.step`."""
         nets, n = self.nets, len(self.X)
-        along = None if direction is None else np.ascontiguousarray(_T(direction * nets.scale), dtype=self.X.dtype)
+        along = None if direction is None else np.ascontiguousarray(flipped(direction * nets.scale), dtype=self.X.dtype)
         signs = self.signs
 
         def visit(block: Block) -> np.ndarray:
@@ -432,8 +369,8 @@ class SampleSpace(HostStage):
                 self.coefficients[block.key] += F
                 Z += np.matmul(F, self.gram, out=T)
             np.abs(Z, out=T)
-            total = np.matmul(_T(a), T)
-            total += np.matmul(_T(a), Z)
+            total = np.matmul(flipped(a), T)
+            total += np.matmul(flipped(a), Z)
             total *= 0.5
             return total
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from sim.backend import Backend
-from sim.blocked import sample_space_pays
+from sim.blocks import sample_space_pays
 from theory.errors import InvalidInput
 from theory.problem import TransferProblem
 

@@ -9,7 +9,8 @@ import pytest
 import ptoq
 from sim import device, training
 from sim.backend import Backend, resolve_backend
-from sim.blocked import HostNets, sample_space_pays
+from sim.blocked import HostNets
+from sim.blocks import sample_space_pays
 from sim.descent import descend
 from sim.device import DeviceNets
 from sim.dynamics import BlockedNet, workers
