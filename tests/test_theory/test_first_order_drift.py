@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from sim.experiments.drift_size import Config, _along, _net
+from sim.experiments.drift_size import Net, _along, trained
 from sim.tasks import SphereTask
 from tests.helpers import assert_dtype_close, assert_exact, assert_z
 from theory import InvalidInput, UnstableStep, relu_gram
@@ -68,17 +68,18 @@ def test_more_directions_are_more_certain():
 
 
 def test_trained_nets_drift_as_computed():
-    config = Config(tasks=(SphereTask(n_source=4, n_target=8, n_test=4, dimension=4),), width=4096, seeds=24, steps=(30,))
-    X, y = config.tasks[0].problem().target
+    task, width = SphereTask(n_source=4, n_target=8, n_test=4, dimension=4), 4096
+    X, y = task.problem().target
     lr = 1 / np.linalg.eigvalsh(relu_gram(X))[-1]
     theory = first_order_drift(X, y, lr, 30, directions=2048)
-    found = [_net(config, X, y, lr, [30], seed) for seed in range(config.seeds)]
-    root = math.sqrt(config.width)
-    assert_z(np.array([(ratios[30] - 1) * root for ratios, _ in found]), theory.displacement)
+    nets = [trained(Net(task=task, width=width, seed=seed, steps=(30,), init_scale=1.0, dtype="float64")) for seed in range(24)]
+    found = [(net["ratios"][0], np.array(net["shift"])) for net in nets]
+    root = math.sqrt(width)
+    assert_z(np.array([(ratio - 1) * root for ratio, _ in found]), theory.displacement)
     assert_z(np.array([_along(theory, shift * root) for _, shift in found]), 1.0)
     # What is found is well away from no drift at all.
     with pytest.raises(AssertionError, match="z = "):
-        assert_z(np.array([ratios[30] - 1 for ratios, _ in found]), 0.0)
+        assert_z(np.array([ratio - 1 for ratio, _ in found]), 0.0)
 
 
 def test_array_libraries(xp_case):
