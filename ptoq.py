@@ -12,7 +12,11 @@ from __future__ import annotations
 
 import importlib
 import os
+import signal
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 
 if TYPE_CHECKING:
@@ -171,17 +175,39 @@ def _command_line(arguments: list[str] | None) -> Any:
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line and return its exit code.
 
-    0: fine; 1: a claim or formula failed; 2: bad input; 3: an error of ptoq's own; 130: interrupted.
+    0: fine; 1: a claim or formula failed; 2: bad input; 3: an error of ptoq's own; 130: interrupted; 143: terminated.
     """
     for stream in (sys.stdout, sys.stderr):
         # A pipe or terminal that cannot hold every letter is no reason to stop.
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")
     try:
-        return _run(arguments)
-    except KeyboardInterrupt:
+        with _terminable():
+            return _run(arguments)
+    except KeyboardInterrupt as stop:
         _fail("interrupted; what an experiment had finished is kept, and the same command goes on from there")
-        return 130
+        return 143 if isinstance(stop, _Terminated) else 130
+
+
+class _Terminated(KeyboardInterrupt):
+    """Asked to end by a signal, as a batch system does when the time is over."""
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """Let SIGTERM end everything as Ctrl-C does: with its workers, and whole files."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def end(number: int, frame: object) -> None:
+        raise _Terminated
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _run(arguments: list[str] | None) -> int:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
 from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullFormatter
 
 from paper_figs.drawing import PRETRAINED, RANDOM, new_figure, points, save
@@ -17,8 +19,9 @@ TITLE = "The loss along the gradient"
 CAPTION = (
     "Left: the loss along the gradient at the start of fine-tuning and from scratch; lines are theory, points trained nets. Middle: the "
     "effective smoothness over training. Trained nets follow theory (solid) until the steep modes are learnt; then the gradient changes "
-    "mostly because neurons switch, which a frozen kernel leaves out. Right: that excess, of the squared change of the gradient over one "
-    "step, falls like 1/√m (lines)."
+    "mostly because neurons switch, which a frozen kernel leaves out and first-order theory has (dashed, from scratch). Right: that "
+    "excess, of the squared change of the gradient over one step, falls like 1/√m (green lines, through the widest nets); from scratch "
+    "its size is computed from the data alone (black)."
 )
 
 _STARTS = {"pretrained": {**PRETRAINED, "label": "pretrained"}, "scratch": {**RANDOM, "label": "from scratch"}}
@@ -35,12 +38,13 @@ def draw(record: dict[str, Any], folder: Path) -> list[Path]:
     for row, task in enumerate(tasks):
         mine = {name: [each for each in results[name] if each["task"] == task] for name in ("cells", "curves", "drifts")}
         rows += _lines(axes[row, 0], mine["curves"], results["sizes"], config["steps"][0])
-        rows += _smoothness(axes[row, 1], mine["cells"])
+        rows += _smoothness(axes[row, 1], mine["cells"], mine["drifts"], config["widths"][-1])
         rows += _excess(axes[row, 2], mine["drifts"], config["widths"])
         axes[row, 0].set_title(f"{task}, width {config['widths'][-1]:,}")
     handles, labels = axes[0, 0].get_legend_handles_labels()
-    words = [f"{label} (mean of {len(record['seeds'])}, ± 2 s.e.)" for label in labels]
-    figure.legend(handles, words, loc="outside upper center", ncols=2)
+    words = [f"trained nets, {label} (mean of {len(record['seeds'])}, ± 2 s.e.)" for label in labels]
+    handles.append(Line2D([], [], color="black", linewidth=1.1))
+    figure.legend(handles, [*words, "theory (middle: in colour; dashed: with neurons that switch)"], loc="outside upper center", ncols=3)
     return save(figure, rows, folder, NAME)
 
 
@@ -59,12 +63,18 @@ def _lines(panel: Axes, curves: list[dict[str, Any]], sizes: list[float], step: 
     return rows
 
 
-def _smoothness(panel: Axes, cells: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _smoothness(panel: Axes, cells: list[dict[str, Any]], drifts: list[dict[str, Any]], width: int) -> list[dict[str, Any]]:
     rows = []
     for start, mark in _STARTS.items():
         here = [cell for cell in cells if cell["start"] == start]
         steps, found = [cell["step"] for cell in here], [cell["smoothness"] for cell in here]
         panel.plot(steps, [f["predicted"] for f in found], color=mark["color"], linewidth=1.1)
+        known = {d["step"]: d["predicted"] for d in drifts if d["start"] == start and "predicted" in d}
+        with_switches = [
+            f["predicted"] * math.sqrt(1 + known[k] / math.sqrt(width)) for k, f in zip(steps, found, strict=True) if k in known
+        ]
+        if with_switches:
+            panel.plot([k for k in steps if k in known], with_switches, color=mark["color"], linewidth=1.1, linestyle="--")
         points(panel, steps, [f["trained"] for f in found], mark)
         rows += [
             {"part": "smoothness", "task": cell["task"], "start": start, "at": cell["step"], "predicted": f["predicted"], **f["trained"]}
@@ -91,11 +101,23 @@ def _excess(panel: Axes, drifts: list[dict[str, Any]], widths: list[int]) -> lis
         at, sizes, bars = (list(column) for column in zip(*shown, strict=True))
         lows = [min(bar, 0.9 * size) for bar, size in zip(bars, sizes, strict=True)]
         panel.errorbar(at, sizes, yerr=[lows, bars], **{**mark, "markersize": 4})
-        panel.plot([at[0], at[-1]], [sizes[-1] * (w / at[-1]) ** -0.5 for w in (at[0], at[-1])], color=mark["color"], linewidth=0.9)
+        if "predicted" in drift:
+            panel.plot([at[0], at[-1]], [100 * drift["predicted"] / math.sqrt(w) for w in (at[0], at[-1])], color="black", linewidth=1.1)
+        else:
+            panel.plot([at[0], at[-1]], [sizes[-1] * (w / at[-1]) ** -0.5 for w in (at[0], at[-1])], color=mark["color"], linewidth=0.9)
         if drift["start"] == "scratch":
             ends.append((sizes[-1], f"{drift['step']:,} steps", "0.3"))
+        first_order = {m: drift["predicted"] / math.sqrt(m) if "predicted" in drift else None for m in widths}
         rows += [
-            {"part": "excess", "task": drift["task"], "start": drift["start"], "steps": drift["step"], "at": w, **size}
+            {
+                "part": "excess",
+                "task": drift["task"],
+                "start": drift["start"],
+                "steps": drift["step"],
+                "at": w,
+                "predicted": first_order[w],
+                **size,
+            }
             for w, size in zip(widths, drift["sizes"], strict=True)
         ]
     panel.set(

@@ -50,8 +50,11 @@ def draw(record: dict[str, Any], folder: Path) -> list[Path]:
                 right.plot(record["config"]["widths"], fit["predicted"], color="black", linewidth=0.8, linestyle="--")
         power_axes(right, record["config"]["widths"], room=1.1)
         label_ends(right, ends, record["config"]["widths"][-1])
-        right.set(ylabel="best κ, and relative gaps", title="solid: claimed power; dashed: theory, no free parameter")
+        right.set(ylabel="best κ, and relative gaps", title="solid: claimed power; dashed: theory")
     axes[0, 0].legend(fontsize=7)
+    figure.suptitle(
+        f"Points: {len(record['seeds'])} trained nets each, ± 2 s.e.   Lines on the left: theory, no free parameter", fontsize=8
+    )
     return save(figure, rows, folder, NAME)
 
 

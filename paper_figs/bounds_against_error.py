@@ -46,7 +46,9 @@ def draw(record: dict[str, Any], folder: Path) -> list[Path]:
             panel.axhline(100, color="0.6", linewidth=0.8)
             panel.set(xscale="log", yscale="log", xlabel="width m", title=words)
             loose = cells[-1]["looseness"]["residual"][name]
-            panel.text(0.96, 0.95, f"× {loose:.3g} at m = {widths[-1]:,}", transform=panel.transAxes, ha="right", va="top", fontsize=7)
+            panel.text(
+                0.96, 0.95, f"bound {loose:.3g} × error at m = {widths[-1]:,}", transform=panel.transAxes, ha="right", va="top", fontsize=7
+            )
         row[0].set_ylabel(f"{task['task']}\ndistance from the prediction, %")
         if task["least_width_to_apply"]:
             known = f"known beforehand\nfrom m = {task['least_width_to_apply']:,}"

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
 
 from paper_figs.drawing import PALETTE, new_figure, save
 
@@ -27,6 +28,9 @@ _MARKS = {
 LEAST = 5e-4
 """Errors below this, among them those that are zero by construction at the first step, are not shown."""
 
+_WIDTHS = {"step size": "rate_width", "time": "time_width"}
+"""Where the settings hold the width of a sweep."""
+
 _AXES = {"width": "width m", "step size": "step size over 1/λ_max", "time": "training steps"}
 
 
@@ -36,6 +40,8 @@ def draw(record: dict[str, Any], folder: Path) -> list[Path]:
     tasks = list(dict.fromkeys(c["task"] for c in curves))
     figure, axes = new_figure(len(tasks), len(_AXES), (11.5, 3.5 * len(tasks)))
     rows: list[dict[str, Any]] = []
+    config = record["config"]
+    held = {"width": f"{config['width_steps']} steps", **{s: f"m = {config[k]:,}" for s, k in _WIDTHS.items()}}
     for line, task in zip(axes, tasks, strict=True):
         for panel, (sweep, words) in zip(line, _AXES.items(), strict=True):
             here = [c for c in curves if c["task"] == task and c["sweep"] == sweep]
@@ -47,11 +53,14 @@ def draw(record: dict[str, Any], folder: Path) -> list[Path]:
             for level in sorted({t["level"] for c in here for t in c["thresholds"]}):
                 panel.axhline(level, color="0.6", linestyle=":", linewidth=0.8)
             scale = "linear" if sweep == "step size" else "log"
-            panel.set(xscale=scale, yscale="log", xlabel=words, ylabel="relative error", title=f"{task}, by {sweep}")
+            panel.set(xscale=scale, yscale="log", xlabel=words, ylabel="relative error", title=f"{task}, by {sweep} ({held[sweep]})")
             panel.set_ylim(bottom=LEAST)
             if sweep == "step size":
                 panel.axvline(2, color="0.6", linewidth=0.8)
-    figure.legend(*_legend(axes), loc="outside upper center", ncols=3)
+    handles, labels = _legend(axes)
+    handles.append(Line2D([], [], color="0.4", marker="|", markersize=9, linewidth=0.8))
+    labels.append(f"where the mean of {config['seeds']} nets passes a level, ± 2 s.e.")
+    figure.legend(handles, labels, loc="outside upper center", ncols=3)
     return save(figure, rows, folder, NAME)
 
 

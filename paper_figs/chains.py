@@ -25,10 +25,13 @@ def draw(record: dict[str, Any], folder: Path) -> list[Path]:
     chains, cycles = [r for r in routes if r["sweeps"] == 1], [r for r in routes if r["sweeps"] > 1]
     figure, axes = new_figure(2, max(len(chains), len(cycles)), (4.6 * max(len(chains), len(cycles)), 6.6))
     rows: list[dict[str, Any]] = []
+    widest = record["config"]["widths"][-1]
     for panel, route in zip(axes[0], chains, strict=False):
         rows += _losses(panel, route)
+        panel.set_title(f"{route['label']}, width {widest:,}")
     for panel, route in zip(axes[1], cycles, strict=False):
         rows += _left(panel, route)
+        panel.set_title(f"{route['label']}, width {widest:,}")
     for panel in [*axes[0, len(chains) :], *axes[1, len(cycles) :]]:
         panel.set_visible(False)
     legend_of_rungs(figure, axes[1, 0], len(record["seeds"]))
@@ -53,7 +56,7 @@ def _losses(panel: Axes, route: dict[str, Any]) -> list[dict[str, Any]]:
             points(panel, stages[1:], here, {**mark, "color": colour, "label": None})
             rows += [{"route": route["label"], "set": name, "stage": s + 1, "rung": rung, **e} for s, e in enumerate(here)]
         rows += [{"route": route["label"], "set": name, "stage": s, "rung": "theory", "mean": v} for s, v in enumerate(predicted)]
-    panel.set(xlabel="stage", ylabel="loss ½‖u − y‖² on each set", title=route["label"], ylim=(0, None))
+    panel.set(xlabel="stage", ylabel="loss ½‖u − y‖² on each set", ylim=(0, None))
     panel.set_xticks(stages, ["start", *(route["sets"][a] for a in route["order"])], fontsize=7)
     panel.legend(fontsize=7, title="loss on", title_fontsize=7)
     return rows
@@ -73,5 +76,5 @@ def _left(panel: Axes, route: dict[str, Any]) -> list[dict[str, Any]]:
     factor = route["sweep_factor"]
     panel.plot(sweeps, [predicted[-1] * factor ** (k - sweeps[-1]) for k in sweeps], color="0.5", linestyle=":", linewidth=1.2)
     panel.text(0.97, 0.93, f"dotted: {factor:.3f} a sweep", transform=panel.transAxes, fontsize=7, ha="right", color="0.35")
-    panel.set(yscale="log", xlabel="sweeps through all sets", ylabel="‖y − u‖ on all sets together", title=route["label"])
+    panel.set(yscale="log", xlabel="sweeps through all sets", ylabel="‖y − u‖ on all sets together")
     return rows

@@ -47,7 +47,7 @@ def steps_axis(axes: Axes, last: float) -> None:
     """Pretraining steps on a logarithmic axis that holds 0."""
     axes.set_xscale("symlog", linthresh=1)
     axes.set_xlim(-0.3, 1.5 * last)
-    axes.set_xticks([0, 1, *(10**e for e in range(1, 7) if 10**e < 0.6 * last), last])
+    axes.set_xticks([0, 1, *(10**e for e in range(1, 7) if 10**e < 0.4 * last), last])
     axes.xaxis.set_major_formatter("{x:g}")
     axes.set_xlabel("pretraining steps on the source")
 

@@ -37,7 +37,12 @@ def draw(record: dict[str, Any], folder: Path) -> list[Path]:
                     points(panel, steps, [c[rung] for c in here], {**mark, "color": colour, "label": None, "markersize": 4})
             panel.set(xscale="log", title=f"{family}, {k} pretraining steps", xlabel="fine-tuning steps")
         row[0].set_ylabel("rise of the loss on the source")
-        row[-1].legend(fontsize=7, loc="lower right", frameon=True, framealpha=1, edgecolor="none")
+        # Room above what rises from the left.
+        row[-1].set_ylim(top=1.15 * row[-1].get_ylim()[1])
+        row[-1].legend(fontsize=7, loc="upper left")
+    config = record["config"]
+    nets = f"mean of {len(record['seeds'])}, width {config['width']:,}, ± 2 s.e."
+    figure.suptitle(f"Lines: theory.   Hollow: frozen kernel, filled: trained nets ({nets})", fontsize=8)
     names = ("family", "task", "source_steps", "target_steps", "predicted")
     parts = [(rung, part) for rung in ("frozen", "trained") for part in ("mean", "standard_error", "n")]
     rows = [{**{n: c[n] for n in names}, **{f"{rung}_{part}": c[rung][part] for rung, part in parts}} for c in cells]

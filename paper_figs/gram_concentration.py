@@ -56,8 +56,10 @@ def draw(record: dict[str, Any], folder: Path) -> list[Path]:
         panel.yaxis.set_minor_formatter(NullFormatter())
     axes[0, 2].axhline(1, color="0.6", linewidth=0.8)
     axes[0, 2].set_ylim(0, 1.1)
-    for panel in axes[0]:
-        panel.legend(fontsize=7)
+    for panel, place in zip(axes[0], ("lower left", "upper right", "lower left"), strict=True):
+        panel.legend(fontsize=7, loc=place)
+    # Room for four lines of legend under lines that fall.
+    axes[0, 0].set_ylim(bottom=axes[0, 0].get_ylim()[0] / 1.6)
     figure.suptitle(f"Lines: theory.   Points: {len(record['seeds']):,} nets at each width, ± 2 s.e. of the mean", fontsize=8)
     return save(figure, rows, folder, NAME)
 

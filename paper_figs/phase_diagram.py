@@ -49,6 +49,12 @@ def draw(record: dict[str, Any], folder: Path) -> list[Path]:
             panel.errorbar(
                 [place], [edge["similarity"]], xerr=[error], color="#E69F00", marker="|", markersize=12, capsize=3, clip_on=False
             )
+    config = record["config"]
+    nets = f"{len(record['seeds'])} trained nets of width {config['width']:,}"
+    figure.suptitle(
+        f"Colours, black lines: theory.   Marks: {nets}, mean; ▲ above 0, ▼ below, ✕ within 2 s.e.   Orange: their boundary, ± 2 s.e.",
+        fontsize=8,
+    )
     return save(figure, rows, folder, NAME)
 
 

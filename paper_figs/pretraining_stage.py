@@ -45,7 +45,8 @@ def draw(record: dict[str, Any], folder: Path) -> list[Path]:
             if column == 0:
                 spot.set_ylabel(words)
             rows += rung_rows(here)
-        axes[0, column].set_title(task.replace(", ", "\n", 1), pad=14)
+        width = next(c["width"] for c in results["cells"] if c["task"] == task)
+        axes[0, column].set_title(f"{task.replace(', ', chr(10), 1)}\nwidth {width:,}", pad=14)
         steps_axis(axes[-1, column], steps[-1])
     legend_of_rungs(figure, axes[0, 0], len(record["seeds"]))
     return save(figure, rows, folder, NAME)

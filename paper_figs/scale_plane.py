@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
+from matplotlib.lines import Line2D
 from matplotlib.ticker import NullLocator
 
 from paper_figs.drawing import PALETTE, new_figure, save
@@ -41,7 +42,9 @@ def draw(record: dict[str, Any], folder: Path) -> list[Path]:
         products = sorted({c["product"] for c in here})
         row[1].plot(products, [abs(theory["displacement"]) / s for s in products], color="black", linewidth=1.2)
     handles, labels = axes[0, 1].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper center", ncols=len(labels))
+    handles += [Line2D([], [], color="black", linewidth=1.2), Line2D([], [], color="0.6", linestyle="--", linewidth=0.7)]
+    words = [*(f"{label} (mean of {len(record['seeds'])}, ± 2 s.e.)" for label in labels), "theory, first order", "equal κ√m"]
+    figure.legend(handles, words, loc="outside upper center", ncols=len(words))
     rows = [{**{k: c[k] for k in ("task", "quantity", "width", "product", "scale")}, **c["drift"]} for c in results["cells"]]
     return save(figure, rows, folder, NAME)
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
 
 from paper_figs.drawing import PALETTE, new_figure, save
 
@@ -31,11 +32,10 @@ def draw(record: dict[str, Any], folder: Path) -> list[Path]:
         panel.set_title(f"{task}, width {record['config']['width']:,}")
     axes[0, 0].set_ylabel("gradient energy left by pretraining / from scratch")
     handles, labels = axes[0, 0].get_legend_handles_labels()
+    dot: dict[str, Any] = {"marker": "o", "markersize": 3.5, "linestyle": "none", "color": "0.3"}
+    handles += [Line2D([], [], color="0.3", linewidth=1.8), Line2D([], [], markerfacecolor="white", **dot), Line2D([], [], **dot)]
+    labels += ["theory", *(f"{rung} (mean of {len(record['seeds'])}, ± 2 s.e.)" for rung in ("frozen kernel", "trained net"))]
     figure.legend(handles, labels, loc="outside upper center", ncols=len(labels), fontsize=7.5)
-    nets = f"mean of {len(record['seeds'])}, ± 2 s.e."
-    axes[0, 0].annotate(
-        f"— theory   ○ frozen kernel   ● trained ({nets})", (0.02, 0.02), xycoords="axes fraction", fontsize=6.5, color="0.3"
-    )
     names = ("task", "source_steps", "mode", "value", "multiplicity", "predicted")
     rows = [
         {

@@ -32,7 +32,10 @@ def draw(record: dict[str, Any], folder: Path) -> list[Path]:
     rows = _scatter(axes[0, 0], results["cells"], results["fits"], record["config"]["widths"][-1])
     rows += _bounds(axes[0, 1], results["bounds"])
     config = record["config"]
-    figure.suptitle(f"Means of {config['seeds']} nets a task (left) and {config['small_seeds']} (right), ± 2 s.e.", fontsize=8)
+    figure.suptitle(
+        f"Black: as predicted.   Points: means of {config['seeds']} nets a task (left) and {config['small_seeds']} (right), ± 2 s.e.",
+        fontsize=8,
+    )
     return save(figure, rows, folder, NAME)
 
 

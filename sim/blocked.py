@@ -89,6 +89,11 @@ class HostNets:
 
         return self.summed(self.blocks(len(X)), visit)
 
+    def rounding(self, X: np.ndarray) -> list[float]:
+        """What rounding makes of each net's `‖u‖` on `X` where all terms of its sums cancel: `ε ‖m^{-1/2} Σ_r relu(w_r·X)‖`."""
+        sums = HostNets(self.W, np.ones_like(self.a), self.run, gates=self.gates, block=self.block).outputs(X)
+        return [float(np.finfo(self.W.dtype).eps * np.linalg.norm(u)) for u in sums]
+
     def displacement(self, start: np.ndarray) -> list[float]:
         """`‖W − start‖_F` of each net."""
         blocks, squares = self.blocks(self.W.shape[2]), np.zeros(len(self.W))
@@ -139,7 +144,7 @@ class HostNets:
     def total(self, blocks: list[Block], parts: Sequence[np.ndarray]) -> np.ndarray:
         """As `summed`, of parts computed before."""
         if len(parts) == 1:
-            return (parts[0] * np.float64(self.scale)).transpose(0, 2, 1)
+            return np.multiply(parts[0], self.scale, dtype=np.float64).transpose(0, 2, 1)
         # In float64 whatever the dtype: a float32 sum over many blocks of cancelling terms would lose digits.
         total = np.zeros((self.count, *parts[0].shape[1:]))
         for block, part in zip(blocks, parts, strict=True):
@@ -175,6 +180,10 @@ class HostStage:
     def outputs(self) -> np.ndarray:
         """Outputs now."""
         return self._u
+
+    def rounding(self) -> list[float]:
+        """What rounding makes of each `‖u‖` where all terms of its sums cancel."""
+        return self.nets.rounding(self.X)
 
     def run(self, budget: Sequence[int], limit: Sequence[float], progress: Callable[[int], object] | None) -> list[int]:
         """Step each net until `budget` is used up, `‖u − y‖` is at most `limit`, or it is not finite; steps taken."""

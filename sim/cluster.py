@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from importlib import metadata
 from queue import Empty, SimpleQueue
@@ -121,6 +123,19 @@ class Cluster:
         )
 
 
+async def _kind_of(address: str) -> str:
+    """What answers at `address`: "Scheduler", "Worker" or "Nanny"."""
+    from distributed.core import rpc
+    from distributed.security import Security
+
+    async def ask() -> str:
+        # With the user's certificates, if Dask is set up for them.
+        async with rpc(address, connection_args=Security().get_connection_args("client")) as there:  # type: ignore[no-untyped-call]
+            return str((await there.identity())["type"])
+
+    return await asyncio.wait_for(ask(), PATIENCE)
+
+
 @contextmanager
 def connected(address: str) -> Iterator[Cluster]:
     """A connection to the scheduler at `address`.
@@ -128,7 +143,7 @@ def connected(address: str) -> Iterator[Cluster]:
     Raises
     ------
     InvalidInput
-        If distributed is not installed, or the scheduler does not answer within `PATIENCE` or has no worker by then.
+        If distributed is not installed, or at `address` no scheduler answers within `PATIENCE`, or it has no worker by then.
     """
     try:
         from distributed import Client
@@ -146,9 +161,19 @@ def connected(address: str) -> Iterator[Cluster]:
     except (ValueError, OSError) as error:
         raise InvalidInput(f"the cluster's address is {address!r}; one such as tcp://host:8786 is allowed ({error})") from None
     try:
+        # First as well: a client waits for ever where something else listens, such as the scheduler's own web page.
+        with ThreadPoolExecutor(1) as thread:
+            kind = thread.submit(asyncio.run, _kind_of(address)).result()
+        if kind != "Scheduler":
+            raise InvalidInput(f"at {address!r} there is a {kind} of a cluster; the address of its Scheduler is allowed")
         client: Any = Client(address, timeout=PATIENCE, set_as_default=False)  # type: ignore[no-untyped-call]
-    except OSError as error:
-        raise InvalidInput(f"the cluster {address!r} did not answer within {PATIENCE:g} s ({error})") from None
+    except TimeoutError:
+        raise InvalidInput(f"the cluster {address!r} did not answer within {PATIENCE:g} s; is there a Dask scheduler?") from None
+    except InvalidInput:
+        raise
+    except Exception as error:
+        # Whatever another server says, or TLS that is not set up.
+        raise InvalidInput(f"at {address!r} no Dask scheduler answers ({type(error).__name__}: {error})") from None
     try:
         try:
             client.wait_for_workers(1, timeout=PATIENCE)

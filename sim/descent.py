@@ -66,6 +66,9 @@ class Stage(Protocol):
     def squared(self) -> list[float]:
         """`‖u − y‖²` of each net now."""
 
+    def rounding(self) -> list[float]:
+        """What rounding makes of each `‖u‖` where all terms of its sums cancel."""
+
     def run(self, budget: Sequence[int], limit: Sequence[float], progress: Callable[[int], object] | None) -> list[int]:
         """Step each net until `budget` is used up, `‖u − y‖` is at most `limit`, or it is not finite; steps taken."""
 
@@ -112,7 +115,8 @@ def descend(
     steps : int or None
         `None` trains each net until `‖u − y‖ ≤ threshold`.
     threshold, rtol : float
-        `rtol·‖y‖`; where that is zero, `rtol` times the size of the outputs that are to be unlearnt.
+        `rtol·‖y‖`; where that is zero, `rtol` times the size of the outputs that are to be unlearnt, and no less than what rounding
+        makes of none.
     max_steps, at_least, record
         As for `BlockedNet.descend`.
     on_record : callable, optional
@@ -127,9 +131,9 @@ def descend(
     """
     recorded = sorted(set(record))
     first = stage.outputs()
-    nets = [_Net(threshold if steps is None else 0.0) for _ in range(stage.count)]
+    nets = [_Net(end) for end in _ends(stage, threshold, steps, rtol)]
     while True:
-        arrived = [_arrive(i, net, stage.squared()[i], lr, steps, rtol, recorded) for i, net in enumerate(nets)]
+        arrived = [_arrive(i, net, stage.squared()[i], lr, steps, recorded) for i, net in enumerate(nets)]
         events = [event for event in arrived if event is not None]
         if events:
             seen = stage.observe()
@@ -155,15 +159,20 @@ def descend(
     return [_descent(*each) for each in zip(stage.outputs(), nets, first, strict=True)]
 
 
-def _arrive(index: int, net: _Net, squared: float, lr: float, steps: int | None, rtol: float, recorded: list[int]) -> Event | None:
+def _ends(stage: Stage, threshold: float, steps: int | None, rtol: float) -> list[float]:
+    """Where each net ends: at `threshold`, unless y = 0."""
+    if steps is not None or threshold > 0:
+        return [threshold] * stage.count
+    # Nothing sets the scale of y = 0 but the outputs that are to be unlearnt; those of an antisymmetric W(0) are rounding errors of zero.
+    return [max(rtol * math.sqrt(s), floor) for s, floor in zip(stage.squared(), stage.rounding(), strict=True)]
+
+
+def _arrive(index: int, net: _Net, squared: float, lr: float, steps: int | None, recorded: list[int]) -> Event | None:
     """What is to be recorded of a net that has just come to a stop."""
     if net.done:
         return None
     if not math.isfinite(squared):
         raise UnstableStep(f"the outputs overflowed at step {net.step} with step size {lr:.6g}; a smaller one is needed")
-    if steps is None and net.step == 0 and net.threshold == 0:
-        # Nothing sets the scale of y = 0 but the outputs that are to be unlearnt.
-        net.threshold = rtol * math.sqrt(squared)
     end = not net.ended and (net.step == steps if steps is not None else math.sqrt(squared) <= net.threshold)
     net.ended |= end
     return Event(index, net.step, squared / 2, end) if end or net.step in recorded else None

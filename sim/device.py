@@ -20,8 +20,8 @@ from theory.arrays import Array, to_numpy
 # Steps between two looks: at most so many are computed in vain after an end. Larger only where a step takes far less than a look.
 LOOK = 64
 
-# Pre-activations of a tile of neurons: half a GiB in float64, far beyond where larger products stop being faster.
-TILE = 1 << 26
+# Largest array that a tile of neurons works with: 128 MiB in float64, beyond where larger products stop being faster.
+TILE = 1 << 24
 
 
 class DeviceNets:
@@ -37,7 +37,7 @@ class DeviceNets:
     keep : bool
         Whether pre-activations are kept between steps, or evaluated a second time.
     tile : int, optional
-        Neurons at once; by default by `TILE`. Halved, with a warning, where memory runs out.
+        Neurons at once, at most; `TILE` allows fewer. Less, with a warning, where memory runs out.
     sample_space : bool, optional
         By default where `n ≤ d`.
     """
@@ -82,6 +82,12 @@ class DeviceNets:
         XT = self.load(X).T
         return to_numpy(self.summed(len(X), lambda tile: (self.share(tile, self.W[:, tile, :], XT), None)))
 
+    def rounding(self, X: np.ndarray) -> list[float]:
+        """What rounding makes of each net's `‖u‖` on `X` where all terms of its sums cancel: `ε ‖m^{-1/2} Σ_r relu(w_r·X)‖`."""
+        xp = self.backend.xp
+        sums = DeviceNets(self.backend, self.W, xp.ones_like(self.a), gates=self.gates, tile=self.tile).outputs(X)
+        return [float(xp.finfo(self.W.dtype).eps * np.linalg.norm(u)) for u in sums]
+
     def share(self, tile: slice, W: Array, XT: Array) -> Array:
         """What a tile of neurons with weights `W` adds to outputs on other inputs than those being trained on, (S, n, c) float64."""
         a, Z = self.a[:, tile, :], W @ XT
@@ -100,7 +106,6 @@ class DeviceNets:
 
         A visit thus changes nothing before all its arrays are there, and can be repeated on smaller tiles.
         """
-        S, m, _ = self.W.shape
         parts: list[Array] = []
 
         def one(tile: slice) -> None:
@@ -109,11 +114,19 @@ class DeviceNets:
                 finish()
             parts.append(part)
 
-        self.tile = in_tiles(m, self.tile or max(1, TILE // (S * n)), one)
+        self.tiles(n, one)
         total = parts[0]
         for part in parts[1:]:
             total += part
         return total * self.scale
+
+    def tiles(self, n: int, visit: Callable[[slice], object]) -> None:
+        """`visit` of each tile of neurons, for `n` samples."""
+        S, m, d = self.W.shape
+        size = max(1, min(self.tile or m, TILE // (S * max(n, d))))
+        fitted = in_tiles(m, size, visit)
+        if fitted < size:
+            self.tile = fitted
 
 
 def gated(Z: Array, gates: Array, a: Array, backend: Backend) -> Array:
@@ -130,7 +143,7 @@ class DeviceStage:
         self, nets: DeviceNets, X: np.ndarray, y: np.ndarray, lr: float, start: Array | None, watch: Sequence[np.ndarray], keep: bool
     ) -> None:
         self.nets, self.lr, self.xp = nets, lr, nets.backend.xp
-        self.X = nets.load(X)
+        self.samples, self.X = X, nets.load(X)
         self.XT = self.xp.matrix_transpose(self.X)
         self.y = self.xp.asarray(np.array(y), dtype=self.xp.float64, device=nets.backend.device)
         self.watch = [self.xp.matrix_transpose(nets.load(x)) for x in watch]
@@ -152,6 +165,10 @@ class DeviceStage:
     def outputs(self) -> np.ndarray:
         """Outputs now, on the host."""
         return to_numpy(self._u)
+
+    def rounding(self) -> list[float]:
+        """What rounding makes of each `‖u‖` where all terms of its sums cancel."""
+        return self.nets.rounding(self.samples)
 
     def run(self, budget: Sequence[int], limit: Sequence[float], progress: Callable[[int], object] | None) -> list[int]:
         """Step each net until `budget` is used up, `‖u − y‖` is at most `limit`, or it is not finite; steps taken."""
@@ -185,7 +202,7 @@ class DeviceStage:
             _, difference = self.weights(tile)
             squares.append(self.xp.sum(difference * difference, axis=(1, 2), dtype=self.xp.float64))
 
-        self.nets.tile = in_tiles(self.nets.W.shape[1], self.nets.tile or self.nets.W.shape[1], visit)
+        self.nets.tiles(self.n, visit)
         moved = to_numpy(sum(squares[1:], squares[0]))
         watched = [to_numpy(self._elsewhere(XT)) for XT in self.watch]
         return [Observation(math.sqrt(square), tuple(u[s] for u in watched)) for s, square in enumerate(moved)]
@@ -305,4 +322,4 @@ class SampleSpace(DeviceStage):
         def visit(tile: slice) -> None:
             self.nets.W[:, tile, :] = self.weights(tile)[0]
 
-        self.nets.tile = in_tiles(self.nets.W.shape[1], self.nets.tile or self.nets.W.shape[1], visit)
+        self.nets.tiles(self.n, visit)

@@ -14,9 +14,6 @@ from theory.threads import workers
 
 __all__ = ["MEMORY_MODES", "BlockedNet", "Descent", "choose_memory", "workers"]
 
-# Neurons a tile of `sim.frozen`.
-BLOCK = 1024
-
 
 def choose_memory(width: int, n_samples: int) -> str:
     """The fastest mode whose activity record takes at most a quarter of the memory that is free now."""

@@ -31,7 +31,8 @@ def relu_outputs(Z: Array, a: Array) -> Array:
         from sim.cuda import launch
 
         return launch.relu_outputs(Z, a)
-    relu = xp.where(Z > 0, Z, xp.zeros_like(Z))
+    # Not `Z > 0`: an overflow that has become NaN must be seen.
+    relu = xp.where(Z < 0, xp.zeros_like(Z), Z)
     return xp.astype(xp.matmul(xp.matrix_transpose(relu), a), xp.float64)
 
 

@@ -36,9 +36,14 @@ class Estimate:
     @property
     def detectable(self) -> float:
         """The least true gap that `z` at its limit would reveal half of the time: the power of the test."""
-        from scipy.special import ndtr, stdtrit
+        return _least_seen(self.n - 1) * self.standard_error
 
-        return float(-stdtrit(self.n - 1, ndtr(-Z_LIMIT))) * self.standard_error
+
+def _least_seen(dof: float) -> float:
+    """Student's `t` at `dof` degrees of freedom that is as unlikely as a normal variable at the limit."""
+    from scipy.special import ndtr, stdtrit
+
+    return float(-stdtrit(dof, ndtr(-Z_LIMIT)))
 
 
 def normal_score(t: float, dof: float) -> float:
@@ -155,6 +160,11 @@ class Exponent:
     def z(self, reference: float) -> float:
         """`(slope − reference)/standard_error` as the normal quantile of the same tail of Student's t at `dof`."""
         return normal_score((self.slope - reference) / self.standard_error, self.dof)
+
+    @property
+    def detectable(self) -> float:
+        """The least true distance of the slope that `z` at its limit would reveal half of the time: the power of the test."""
+        return _least_seen(self.dof) * self.standard_error
 
 
 def fit_exponent(widths: Sequence[float], values: Sequence[Estimate]) -> Exponent:

@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from sim.cluster import Cluster
 
 
+PER_CORE = 4
+"""Most jobs for each core: more would only fill the memory."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Execution:
     """Where sweeps run.
@@ -29,7 +33,7 @@ class Execution:
     Parameters
     ----------
     jobs : int ≥ 1
-        Cores of this machine to use.
+        Cores of this machine to use: the most worker processes at once.
     cluster : Cluster, optional
         Where to send everything instead.
     """
@@ -103,10 +107,12 @@ def execution(*, jobs: int | None = None, cluster: str | None = None) -> Iterato
     Raises
     ------
     InvalidInput
-        For `jobs` below 1, or both; for a cluster that does not answer or has no worker.
+        For `jobs` below 1 or above `PER_CORE` for each core, or both; for a cluster that does not answer or has no worker.
     """
     if jobs is not None and (isinstance(jobs, bool) or not isinstance(jobs, int) or jobs < 1):
         raise InvalidInput(f"jobs is {jobs!r}; a whole number of at least 1 is allowed, or none for all cores")
+    if jobs is not None and jobs > PER_CORE * cores():
+        raise InvalidInput(f"jobs is {jobs}; at most {PER_CORE * cores()} is allowed here, {PER_CORE} for each of the {cores()} core(s)")
     if cluster is None:
         here = Execution(jobs=jobs or cores())
         token = _current.set(here)

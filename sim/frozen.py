@@ -10,7 +10,6 @@ from itertools import combinations, product
 import array_api_compat as compat
 import numpy as np
 
-from sim.dynamics import BLOCK
 from sim.tiles import in_tiles
 from theory.arrays import Array, as_float, namespace, to_numpy
 from theory.errors import InvalidInput
@@ -18,11 +17,14 @@ from theory.predict import GramBlocks
 from theory.problem import TransferProblem
 from theory.threads import one_blas_thread, workers
 
+# Neurons a block on NumPy: fewer cost the products more, many more leave a thread idle at the end.
+BLOCK = 1024
+
 # Up to here a float32 sum of zeros and ±1 is a whole number without rounding, in any order.
 EXACT = 1 << 24
 
-# Pre-activations held at once on a device: half a GiB in float64, far beyond where larger products stop being faster.
-DEVICE_TILE = 1 << 26
+# Pre-activations held at once on a device: 128 MiB in float64, beyond where larger products stop being faster.
+DEVICE_TILE = 1 << 24
 
 
 def empirical_kernel(W: Array, X: Array, Z: Array | None = None, a: Array | None = None) -> Array:
@@ -112,7 +114,7 @@ class _Products:
 
     Attributes
     ----------
-    signs : sequence of (m, 1) float32 arrays of ±1; the first is `None`, for all ones
+    signs : sequence of (1, m) float32 arrays of ±1; the first is `None`, for all ones
     place : (c, c) tuples of (index into `signs`, ±1)
     """
 
@@ -135,7 +137,7 @@ class _Products:
             same = same == same[0]
             index = found.setdefault(np.packbits(same).tobytes(), len(signs))
             if index == len(signs):
-                signs.append(xp.asarray(np.where(same, 1, -1).astype(np.float32)[:, None], device=compat.device(W)))
+                signs.append(xp.asarray(np.where(same, 1, -1).astype(np.float32)[None], device=compat.device(W)))
             place[p][q] = place[q][p] = (index, factor)
         return cls(signs, place)
 
@@ -171,35 +173,35 @@ def _counts(
 
     def parts(active: Array, tile: slice) -> Iterator[tuple[Array, Array]]:
         """Where to add what, for a tile of neurons; a product of a matrix with itself costs NumPy half as much."""
-        left = active[:, :n]
+        left = active[:n, :]
         for k, sign in enumerate(signs):
-            signed = left if sign is None else left * sign[tile, :]
-            for total, right in zip(totals, (left, active[:, n:]), strict=True):
+            signed = left if sign is None else left * sign[:, tile]
+            for total, right in zip(totals, (left, active[n:, :]), strict=True):
                 if total is not None:
-                    yield total[k, ...], right.T @ signed
+                    yield total[k, ...], right @ signed.T
 
     if isinstance(W, np.ndarray):
         _threaded(W, points, parts)
     else:
 
         def visit(tile: slice) -> None:
-            active = xp.astype(W[tile, :] @ points.T > 0, xp.float32)
+            active = xp.astype(points @ W[tile, :].T > 0, xp.float32)
             # All of a tile's parts before any is added, so that a tile that does not fit has changed nothing.
             for total, part in list(parts(active, tile)):
                 total += part
 
-        in_tiles(m, max(1, DEVICE_TILE // points.shape[0]), visit)
+        in_tiles(m, min(EXACT, max(1, DEVICE_TILE // points.shape[0])), visit)
     return totals[0], totals[1]
 
 
 def _threaded(W: np.ndarray, points: np.ndarray, parts: Callable[[np.ndarray, slice], Iterator[tuple[np.ndarray, np.ndarray]]]) -> None:
-    PT, lock, local = np.ascontiguousarray(points.T), threading.Lock(), threading.local()
+    lock, local = threading.Lock(), threading.local()
 
     def visit(tile: slice) -> None:
         if not hasattr(local, "Z"):
-            local.Z, local.active = (np.empty((BLOCK, len(points)), dtype=t) for t in (W.dtype, np.float32))
-        Z, active = (buffer[: tile.stop - tile.start] for buffer in (local.Z, local.active))
-        np.greater(np.matmul(W[tile], PT, out=Z), 0, out=active)
+            local.Z, local.active = (np.empty((len(points), BLOCK), dtype=t) for t in (W.dtype, np.float32))
+        Z, active = (buffer[:, : tile.stop - tile.start] for buffer in (local.Z, local.active))
+        np.greater(np.matmul(points, W[tile].T, out=Z), 0, out=active)
         for total, part in parts(active, tile):
             # Whole numbers: the order in which threads come changes nothing.
             with lock:

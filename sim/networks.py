@@ -50,7 +50,8 @@ def initial_net(
     # Weights and signs have streams of their own: more outputs leave the first layer as it is. The width is part of the key:
     # were narrow nets the first neurons of wide ones, gaps at different widths would not be independent.
     weights, signs = generator("initial weights", width, seed), generator("readouts", width, seed)
-    W = init_scale * weights.standard_normal((independent, dimension))
+    W = weights.standard_normal((independent, dimension))
+    W *= float(init_scale)
     block = _block(n_outputs)
     columns = signs.permutation(block)[:n_outputs]
     a = np.tile(_hadamard(block)[:, columns], (independent // block, 1)) * signs.choice([-1.0, 1.0], size=(independent, 1))

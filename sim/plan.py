@@ -51,8 +51,9 @@ def plan(problem: TransferProblem, width: int, seeds: int, itemsize: int, memory
     assert problem.source is not None
     samples = [len(problem.source[0]), len(problem.target[0])]
     d, c = problem.target[0].shape[1], problem.n_outputs
-    # W(0), the net trained on the source and its fork; beside them W(0) as it was drawn.
-    weights = (3 * itemsize + (8 if itemsize < 8 else 0)) * d + (8 + itemsize) * c
+    # W(0), the net trained on the source and its fork, which of some of several nets keeps its own start. Drawing takes no more:
+    # one net at a time in float64, before there is anything else.
+    weights = (3 if seeds == 1 else 4) * itemsize * d + (8 + itemsize) * c
     host = backend.name == "numpy"
     per_sample = {"byte": 1, "bit": 1 / 8, "recompute": 0} if host else {"byte": itemsize, "recompute": 0}
     inside = any(sample_space_pays(n, d) for n in samples) if host else any(n <= d for n in samples)

@@ -25,6 +25,7 @@ IDLE = 60.0
 
 _warm_until = 0.0
 _executor: Any = None
+_workers = 0  # of the executor
 
 
 def run(tasks: list[Task], jobs: int, tick: Callable[[], Any], *, processes_allowed: bool = True) -> Generator[Answer, None, None]:
@@ -63,18 +64,21 @@ def _on_workers(tasks: list[Task], jobs: int, tick: Callable[[], Any]) -> Genera
     When a worker is killed, most likely for want of memory, there will be half as many, and what was being computed is first tried
     again with one worker alone: whichever task kills that one is named.
     """
-    global _warm_until
+    global _warm_until, _workers
     waiting, suspects, count = deque(tasks), deque[Task](), jobs
     try:
         while waiting or suspects:
             alone = bool(suspects)
-            lost = yield from _flow(suspects if alone else waiting, 1 if alone else count, tick)
+            queue = suspects if alone else waiting
+            # No more workers than tasks: each takes a second to start, and memory.
+            lost = yield from _flow(queue, 1 if alone else min(count, len(queue)), tick)
             if lost and alone:
                 raise ChildProcessError(
                     f"the process that computed {lost[0]} ended twice, the second time with nothing beside it: most likely the memory "
                     f"({psutil.virtual_memory().total / 2**30:.0f} GiB) is too small for it"
                 )
             if lost:
+                _workers = 0
                 suspects, count = deque(lost), max(1, count // 2)
     except BaseException:
         # Ctrl-C, an error in a task, or nobody wants the rest: nothing goes on behind the back of whoever is told so.
@@ -117,19 +121,23 @@ def _flow(waiting: deque[Task], count: int, tick: Callable[[], Any]) -> Generato
 
 
 def _pool(count: int) -> Any:
-    global _executor
+    global _executor, _workers
     from joblib.externals.loky import get_reusable_executor
 
     single = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS"), "1")
+    # Not fewer than there are: the next sweep may have use for them.
+    _workers = max(count, _workers)
     with _interrupts_held():
-        _executor = get_reusable_executor(max_workers=count, timeout=IDLE, initializer=_begin_worker, initargs=(os.getpid(),), env=single)
+        _executor = get_reusable_executor(
+            max_workers=_workers, timeout=IDLE, initializer=_begin_worker, initargs=(os.getpid(),), env=single
+        )
     return _executor
 
 
 def stop() -> None:
     """Kill the workers, if there are any."""
-    global _warm_until, _executor
-    _warm_until = 0.0
+    global _warm_until, _executor, _workers
+    _warm_until, _workers = 0.0, 0
     if _executor is not None:
         _executor.shutdown(wait=True, kill_workers=True)
         _executor = None

@@ -5,6 +5,14 @@ Only neurons within `O(1/√m)` of a hyperplane `w·xⱼ = 0` change a gate, a s
 gradient step moves by `±η(v + 1{s > 0} rⱼ‖xⱼ‖²)`, `v` the pull of the other points. What these neurons add to outputs and displacement
 beyond frozen gates is integrated over `s` and averaged over directions; the residual then answers through the frozen kernel.
 
+The same neurons give what the gradient `g = ∂L/∂W` changes by over a step beyond frozen gates. With `p = ηr` the pull of a point, `c` what
+the change of all other pulls does to the output there, and dashes after the step, a neuron adds `2c(d − d₀) + ‖x‖²(d² − d₀²)` to
+`η²‖g' − g‖²`, where `d = p'1{s' > 0} − p1{s > 0}` and `d₀ = (p' − p)1{s(0) > 0}`. A neuron that switches during the step adds its whole
+pull, of order `p`, where the frozen kernel has only `p' − p`. Once the steep modes are learnt `p' − p` is far less than `p`, and switches
+are most of the change at any width that trains. In the first step, where `s` still has its first density, the part `p'²‖x‖²` amounts to
+`η r'²‖x‖/(2√(2πm)κ) · E(|v| + |v + r‖x‖²|)` of `‖g' − g‖²`, `v` the pull of the others over `η`: the density at zero times the length of
+the step, half of the neurons with each sign.
+
 Fluctuations from net to net, `∝ m^{-3/4}`, and terms in `1/m` are left out. For orthogonal inputs `theory.numeric.drift` has the closed
 form.
 """
@@ -41,12 +49,19 @@ class FirstOrderDrift:
         Its standard error from the sampling of directions.
     residual, residual_error : (n,) arrays
         Of the residual `y − u` after the last step, and its standard error.
+    gradient_change, gradient_change_error : (steps,) arrays
+        Of `‖g(k+1) − g(k)‖_F²`, `g = ∂L/∂W`, for each step, and its standard error.
+    frozen_gradient_change : (steps,) array
+        What that adds to, `η² rᵀH³r` with the residual before each step; no `√m` in it.
     """
 
     displacement: float
     displacement_error: float
     residual: np.ndarray
     residual_error: np.ndarray
+    gradient_change: np.ndarray
+    gradient_change_error: np.ndarray
+    frozen_gradient_change: np.ndarray
 
 
 def first_order_drift(
@@ -95,10 +110,17 @@ def first_order_drift(
     GramSpectrum.of(H).check_step(lr, steps, "lr")
     stage = _Stage(points, labels, float(lr), int(steps), H)
     found = [stage.drift(np.random.default_rng([seed, batch]), directions // _BATCHES) for batch in range(_BATCHES)]
-    moved = np.array([d for d, _ in found]) / init_scale
-    shifts = np.array([r for _, r in found]) / init_scale
-    errors = [values.std(axis=0, ddof=1) / math.sqrt(_BATCHES) for values in (moved, shifts)]
-    return FirstOrderDrift(float(moved.mean()), float(errors[0]), shifts.mean(axis=0), errors[1])
+    moved, shifts, changes = (np.array(values) / init_scale for values in zip(*found, strict=True))
+    errors = [values.std(axis=0, ddof=1) / math.sqrt(_BATCHES) for values in (moved, shifts, changes)]
+    return FirstOrderDrift(
+        displacement=float(moved.mean()),
+        displacement_error=float(errors[0]),
+        residual=shifts.mean(axis=0),
+        residual_error=errors[1],
+        gradient_change=changes.mean(axis=0),
+        gradient_change_error=errors[2],
+        frozen_gradient_change=stage.changed(stage.falls),
+    )
 
 
 class _Stage:
@@ -106,32 +128,53 @@ class _Stage:
 
     def __init__(self, X: np.ndarray, y: np.ndarray, lr: float, steps: int, H: np.ndarray) -> None:
         self.X, self.lr, self.steps, self.H, self.G = X, lr, steps, H, X @ X.T
-        self.pulls = np.empty((steps, len(y)))
+        # One more than there are steps: the last step's gradient changes to that after it.
+        self.pulls = np.empty((steps + 1, len(y)))
         left = y.copy()
-        for k in range(steps):
+        for k in range(steps + 1):
             self.pulls[k] = lr * left
             left = left - lr * (H @ left)
-        self.coefficients = self.pulls.sum(axis=0)
+        self.falls = np.diff(self.pulls, axis=0)
+        self.coefficients = self.pulls[:steps].sum(axis=0)
 
-    def drift(self, rng: np.random.Generator, directions: int) -> tuple[float, np.ndarray]:
-        """`√m` times the relative drift of the displacement, and that of the residual, from one sample of directions."""
+    def changed(self, more: np.ndarray) -> np.ndarray:
+        """Product of the gradient's change in each step, as with frozen gates, with that for other changes of pulls: (steps,)."""
+        return np.asarray(np.sum(self.falls * (more @ self.H), axis=1)) / self.lr**2
+
+    def drift(self, rng: np.random.Generator, directions: int) -> tuple[float, np.ndarray, np.ndarray]:
+        """`√m` times the drifts, from one sample of directions.
+
+        Returns
+        -------
+        float
+            Relative, of the displacement.
+        (n,) array
+            Of the residual.
+        (steps,) array
+            Of the squared change of the gradient.
+        """
         n = len(self.X)
-        outputs, energy = np.zeros((self.steps + 1, n)), 0.0
+        outputs, energy, changes = np.zeros((self.steps + 1, n)), 0.0, np.zeros(self.steps)
         for j in range(n):
-            more, moved = self._near(j, rng, directions)
+            more, moved, changed = self._near(j, rng, directions)
             outputs += more
             energy += moved
+            changes += changed
         # The residual's answer, through the frozen kernel.
-        answer, left = np.zeros(n), np.zeros(n)
+        answer, lefts = np.zeros(n), np.zeros((self.steps + 1, n))
         for k in range(self.steps + 1):
-            left = -self.H @ answer - outputs[k]
+            lefts[k] = -self.H @ answer - outputs[k]
             if k < self.steps:
-                answer = answer + self.lr * left
+                answer = answer + self.lr * lefts[k]
         frozen = self.H @ self.coefficients
-        return float((2 * frozen @ answer + energy) / (2 * frozen @ self.coefficients)), left
+        moved = float((2 * frozen @ answer + energy) / (2 * frozen @ self.coefficients))
+        return moved, lefts[-1], 2 * self.changed(self.lr * np.diff(lefts, axis=0)) + changes / self.lr**2
 
-    def _near(self, j: int, rng: np.random.Generator, directions: int) -> tuple[np.ndarray, float]:
-        """What neurons near the hyperplane of point `j` add to outputs after every step, and to the squared displacement at last."""
+    def _near(self, j: int, rng: np.random.Generator, directions: int) -> tuple[np.ndarray, float, np.ndarray]:
+        """What neurons near the hyperplane of point `j` add to outputs after every step, and to the squared displacement at last.
+
+        The third is what they add to `η²` times the squared change of the gradient in every step.
+        """
         norm = float(np.linalg.norm(self.X[j]))
         unit = self.X[j] / norm
         w = rng.standard_normal((max(1, directions // 2), self.X.shape[1]))
@@ -139,17 +182,20 @@ class _Stage:
         gates = (np.concatenate([w, -w]) @ self.X.T > 0).astype(np.float64)
         gates[:, j] = 0.0
         across, own = (gates * self.G[j]) @ self.pulls.T, self.pulls[:, j] * norm**2
-        reach = float(np.max(np.sum(np.abs(across) + np.abs(own), axis=1))) * (1 + 1e-9)
+        # In the last of these steps no neuron moves any more.
+        reach = float(np.max(np.sum(np.abs(across[:, :-1]) + np.abs(own[:-1]), axis=1))) * (1 + 1e-9)
         width = 2 * reach / (_POINTS - 1)
         start = -reach + width * (np.arange(_POINTS) - rng.random((len(gates), 1)))
         open_at_first = (start > 0).astype(np.float64)
         # Both signs of a, half of the neurons each; the weight of a point; the density on the hyperplane.
         weight = width / (2 * math.sqrt(2 * math.pi) * norm)
-        outputs, energy = np.zeros((self.steps + 1, len(self.X))), 0.0
+        outputs, energy, changes = np.zeros((self.steps + 1, len(self.X))), 0.0, np.zeros(self.steps)
+        ones = np.ones(_POINTS)
         for sign in (1.0, -1.0):
             s, linear, felt, felt_frozen = start.copy(), start.copy(), np.zeros_like(start), 0.0
+            gate = open_at_first
+            begun = opened = gate @ ones
             for k in range(self.steps):
-                gate = s > 0
                 felt += self.pulls[k, j] * gate
                 felt_frozen += float(self.pulls[k, j])
                 s += sign * (across[:, k : k + 1] + own[k] * gate)
@@ -159,7 +205,15 @@ class _Stage:
                 # What the others feel of this point's pull, beyond a frozen gate.
                 beyond = (felt - felt_frozen * open_at_first).sum(axis=1)
                 outputs[k + 1] += weight * self.G[j] * (gates * beyond[:, None]).mean(axis=0)
+                after = (s > 0).astype(np.float64)
+                kept, ended = np.einsum("ij,ij->i", gate, after), after @ ones
+                before, then, fall = self.pulls[k, j], self.pulls[k + 1, j], self.falls[k, j]
+                # Sums over s of d − d₀ and of d² − d₀²: only how many gates are open matters.
+                first = then * ended - before * begun - fall * opened
+                second = then**2 * ended - 2 * then * before * kept + before**2 * begun - fall**2 * opened
+                changes[k] += weight * float((2 * (across[:, k + 1] - across[:, k]) * first + norm**2 * second).mean())
+                gate, begun = after, ended
             others = (gates * self.G[j]) @ self.coefficients
             change = 2 * (felt - felt_frozen * open_at_first) * others[:, None] + (felt**2 - felt_frozen**2 * open_at_first) * norm**2
             energy += weight * float(change.sum(axis=1).mean())
-        return outputs, energy
+        return outputs, energy, changes

@@ -12,10 +12,11 @@ import numpy as np
 
 from theory.arrays import Array, namespace, scalar
 from theory.errors import InvalidInput, NotConverged
+from theory.numeric.kernels.named import check_cross
 from theory.numeric.solvers.cholesky import CholeskyFactor, SingularGram
 from theory.numeric.solvers.conjugate_gradients import conjugate_gradients
 from theory.numeric.solvers.lanczos import Descent, descent, lanczos, largest_eigenvalue
-from theory.numeric.solvers.operators import Dense, Operator, Progress, Tiled, assemble, cross_times
+from theory.numeric.solvers.operators import Dense, Operator, Progress, Tiled, assemble, cross_times, is_relu
 from theory.numeric.solvers.plan import preconditioner_rank
 from theory.numeric.solvers.preconditioner import LowRank
 from theory.numeric.spectrum import GramSpectrum, Steps
@@ -24,6 +25,9 @@ from theory.predict import GramBlocks, test_scores
 from theory.problem import Schedule, TransferProblem, rate
 from theory.residuals import Residuals
 from theory.rules import SquaredLoss
+
+# Rows of each set on which a Gram function is checked.
+_SEEN = 512
 
 
 class GramSource(Protocol):
@@ -45,9 +49,17 @@ class FromKernel:
 
     @classmethod
     def of(cls, problem: TransferProblem, kernel: Callable[..., Array]) -> FromKernel:
-        """The matrices of `kernel` on the inputs of a problem."""
+        """The matrices of `kernel` on the inputs of a problem; `InvalidInput` where they cannot be those of a Gram function."""
         sets = {"source": problem.source, "target": problem.target, "test": problem.test}
-        return cls(kernel, {name: pair[0] for name, pair in sets.items() if pair is not None})
+        inputs = {name: pair[0] for name, pair in sets.items() if pair is not None}
+        if not is_relu(kernel):
+            # Tiles of one triangle are all that is made later: whether they belong together is seen on the first rows.
+            some = {name: X[: min(_SEEN, X.shape[0]), :] for name, X in inputs.items()}
+            within = {name: kernel(some[name]) for name in ("source", "target")}
+            for name, block in within.items():
+                _check_symmetric(block, name)
+            check_cross(kernel(some["target"], some["source"]), within["target"], within["source"])
+        return cls(kernel, inputs)
 
     def operator(self, name: str, held: bool) -> Operator:
         """See `GramSource`."""

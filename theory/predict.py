@@ -245,6 +245,7 @@ def _solver(solver: str, problem: TransferProblem, schedule: Schedule, source_st
         outputs=1 if coupled else c,
         width=math.prod(X.shape[1:]),
         itemsize=4 if y.dtype == namespace(y).float32 else 8,
+        recorded=len(schedule.recorded_steps()) if schedule.target_steps is not None or schedule.snapshots else 1,
         host=isinstance(X, np.ndarray),
     )
     finite = schedule.target_steps is not None or bool(schedule.snapshots) or any(k is not None for k in source_steps)

@@ -25,7 +25,7 @@ KERNEL void masked(const REAL *Z, const REAL *a, const REAL *direction, REAL *ou
     out[item] = total;
 }
 
-/* partial[b, k, i, p] = Σ a[b, r, p] max(Z[b, r, i], 0) over the chunk k of `rows` neurons r.
+/* partial[b, k, i, p] = Σ a[b, r, p] max(Z[b, r, i], 0), NaN where Z is, over the chunk k of `rows` neurons r.
  * Four readouts share one pass over the chunk; loops over them have a fixed length, so that their sums stay in registers. */
 KERNEL void relu_outputs_partial(const REAL *Z, const REAL *a, double *partial,
                                  long long batch, long long m, long long n, long long c, long long rows)
@@ -44,7 +44,7 @@ KERNEL void relu_outputs_partial(const REAL *Z, const REAL *a, double *partial,
         double total[4] = {0, 0, 0, 0};
         for (long long r = first; r < last; r++) {
             const double z = Z[(b * m + r) * n + i];
-            if (z > 0)
+            if (!(z <= 0)) /* an overflow that has become NaN must be seen */
                 for (int q = 0; q < 4; q++)
                     if (q < width)
                         total[q] += a[(b * m + r) * c + p + q] * z;

@@ -39,10 +39,14 @@ LEVELS = (0.02, 0.05, 0.1)
 """Relative errors whose places are sought."""
 
 DRIFT = 0.25
-"""Relative distance of the first-order drift from a level, where the drift of nets passes it, that is claimed."""
+"""Relative distance of the first-order drift from a level, where the drift of nets passes it, that is claimed.
+
+Chosen, not derived: room for the next order, which grows with the level; at 10 % it is not small."""
 
 STEP = 0.05
-"""Relative distance of a step size at which nets pass a level from the predicted one that is claimed."""
+"""Relative distance of a step size at which nets pass a level from the predicted one that is claimed.
+
+Chosen, not derived: about the distance of the rates that are tried near the stability bound."""
 
 BOUND = 2.0
 """Stable step sizes are below this over `λ_max`."""

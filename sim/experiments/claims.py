@@ -60,10 +60,15 @@ def z_claim(claim: str, where: str, at: str, measured: Estimate, predicted: floa
 
 
 def gap_claim(claim: str, where: str, at: str, measured: Estimate, predicted: float, limit: float, relative: bool = True) -> Claim:
-    """`measured` lies within `limit` of `predicted`, relative to it or absolutely."""
-    gap = (measured.mean - predicted) / (abs(predicted) if relative else 1)
+    """`measured` lies within `limit` of `predicted`, relative to it or absolutely: all of its mean ± 2 standard errors does.
+
+    Failed if all of that is outside, undecided if the limit is inside it: the data cannot have told.
+    """
+    unit = abs(predicted) if relative else 1
+    gap, error = (measured.mean - predicted) / unit, 2 * measured.standard_error / unit
+    verdict = "held" if abs(gap) + error <= limit else "failed" if abs(gap) - error > limit else "undecided"
     about = _about(claim, where, at, measured, predicted)
-    return Claim(**about, statistic="relative gap" if relative else "gap", value=gap, limit=limit, verdict=_verdict(abs(gap) <= limit))
+    return Claim(**about, statistic="relative gap" if relative else "gap", value=gap, limit=limit, verdict=verdict)
 
 
 def sign_claim(claim: str, where: str, at: str, measured: Estimate, predicted: float) -> Claim:
@@ -91,7 +96,7 @@ def exponent_claim(claim: str, where: str, measured: Exponent | None, predicted:
     if verdict == "held" and any(abs(measured.z(rival)) < Z_LIMIT for rival in RIVALS if rival != predicted):
         verdict = "undecided"
     error = measured.standard_error
-    return Claim(**about, measured=measured.slope, standard_error=error, value=z, verdict=verdict, detectable=Z_LIMIT * error)
+    return Claim(**about, measured=measured.slope, standard_error=error, value=z, verdict=verdict, detectable=measured.detectable)
 
 
 def least_claim(claim: str, where: str, at: str, measured: Interval, least: float) -> Claim:

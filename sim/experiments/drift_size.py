@@ -9,7 +9,7 @@ directions that the prediction averages over; terms in `1/m` are in neither.)
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -171,8 +171,9 @@ def expected_drift(wanted: Theory) -> dict[str, Any]:
 
 
 def _drift_of(found: dict[str, Any]) -> FirstOrderDrift:
-    residual, error = (np.array(found[name]) for name in ("residual", "residual_error"))
-    return FirstOrderDrift(found["displacement"], found["displacement_error"], residual, error)
+    values: dict[str, Any] = {field.name: found[field.name] for field in fields(FirstOrderDrift)}
+    arrays = {name: np.array(value) for name, value in values.items() if isinstance(value, list)}
+    return FirstOrderDrift(**{**values, **arrays})
 
 
 def trained(spec: Net) -> dict[str, Any]:

@@ -27,7 +27,9 @@ COMPARED = ("gradient_energy", "displacement", "source_loss", "test_mse", "test_
 """Quantities of `arms.QUANTITIES`."""
 
 AGREEMENT = 0.02
-"""Relative distance of the trained mean from the prediction that is claimed for gradient energy and displacement."""
+"""Relative distance of the trained mean from the prediction that is claimed for gradient energy and displacement.
+
+Chosen, not derived."""
 
 ERROR_POINTS = 0.015
 """Distance of the trained mean's test error rate from the prediction that is claimed."""

@@ -30,7 +30,9 @@ NAME = "suppression"
 TITLE = "Suppression of the principal component by pretraining"
 
 AGREEMENT = 0.05
-"""Distance of the trained nets' energy from the predicted one that is claimed, in units of the larger of this and that from scratch."""
+"""Distance of the trained nets' energy from the predicted one that is claimed, in units of the larger of this and that from scratch.
+
+Chosen, not derived."""
 
 
 @dataclass(frozen=True, kw_only=True)

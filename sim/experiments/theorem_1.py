@@ -33,7 +33,9 @@ QUANTITIES = {"energy": "gradient energy ‖∂L_Q/∂X¹‖²", "gradient": "sq
 """What is measured at `W(P)`, in words."""
 
 AGREEMENT = 0.02
-"""Distance of trained nets from their own frozen kernel that is claimed, in units of the prediction."""
+"""Distance of trained nets from their own frozen kernel that is claimed, in units of the prediction.
+
+Chosen, not derived; the drift itself is held to its rates."""
 
 
 @dataclass(frozen=True, kw_only=True)

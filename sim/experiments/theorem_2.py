@@ -35,7 +35,9 @@ NAME = "theorem_2"
 TITLE = "Theorem 2: how far fine-tuning moves the weights, and the bound with its error term"
 
 EXPLAINED = 0.95
-"""Share of the variance between tasks that is claimed to be explained."""
+"""Share of the variance between tasks that is claimed to be explained.
+
+Chosen, not derived."""
 
 
 @dataclass(frozen=True, kw_only=True)

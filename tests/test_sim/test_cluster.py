@@ -15,8 +15,10 @@ from pathlib import Path
 import psutil
 import pytest
 
+from sim.execution import execution
 from sim.experiments import run_experiment
 from sim.records import Cache
+from theory.errors import InvalidInput
 
 pytest.importorskip("distributed", reason="distributed is not installed: clusters are not tested")
 
@@ -117,10 +119,28 @@ def test_a_cluster_that_does_not_answer_is_exit_code_2_and_nothing_is_written(tm
     assert not list(tmp_path.iterdir())
 
 
-def test_an_address_that_is_none_is_exit_code_2(tmp_path):
-    process = start(tmp_path, "nonsense://x y", "ladder", "--profile", "smoke")
+def test_what_is_no_scheduler_is_refused(cluster, monkeypatch):
+    """Something that listens and says nothing, as the scheduler's web page does; a worker (the first one is killed above)."""
+    worker = cluster["addresses"][1]
+    with (
+        pytest.raises(InvalidInput, match="there is a Worker of a cluster; the address of its Scheduler is allowed"),
+        execution(cluster=worker),
+    ):
+        pass
+    monkeypatch.setattr("sim.cluster.PATIENCE", 0.5)
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        address = f"tcp://127.0.0.1:{silent.getsockname()[1]}"
+        with pytest.raises(InvalidInput, match=r"did not answer within 0\.5 s"), execution(cluster=address):
+            pass
+
+
+@pytest.mark.parametrize("address", ["nonsense://x y", "tls://127.0.0.1:8786"])
+def test_an_address_that_cannot_be_used_is_exit_code_2(tmp_path, address):
+    process = start(tmp_path, address, "ladder", "--profile", "smoke")
     _, err = process.communicate(timeout=60)
     assert process.returncode == 2
-    assert "'nonsense://x y'" in err
+    assert repr(address) in err
     assert err.count("\n") == 1
     assert not list(tmp_path.iterdir())

@@ -127,6 +127,13 @@ def test_outputs(on_host, monkeypatch, batch, m, c, dtype):
     assert_exact(relu_outputs(Z, a), want, m + 1, scale=relu.sum(-2).max())
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_outputs_show_a_nan(on_host, dtype):
+    Z, a, _ = net((), 70, 6, 5, dtype)
+    Z[3, 2] = np.nan
+    assert np.array_equal(np.isnan(relu_outputs(Z, a)), np.isnan(Z).any(0)[:, None] * np.ones((1, 5), dtype=bool))
+
+
 def test_outputs_do_not_depend_on_the_order_of_threads(on_host):
     Z, a, _ = net((), 5 * launch.CHUNK, 4, 2, np.float64)
     assert all(np.array_equal(relu_outputs(Z, a), relu_outputs(Z, a)) for _ in range(3))

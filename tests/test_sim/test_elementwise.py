@@ -7,6 +7,7 @@ import pytest
 
 from sim.elementwise import masked, relu_outputs
 from tests.helpers import assert_dtype_close, assert_exact
+from theory.arrays import to_numpy
 
 DTYPES = [np.float64, np.float32]
 
@@ -33,6 +34,13 @@ def test_against_the_definition_neuron_by_neuron(xp_case, batch, c, dtype):
             want_M[at] = a[(*b, r)].astype(float) @ direction[(*b, i)]
     assert_dtype_close(u, xp_case.load(want_u), 2**-8 if dtype == np.float64 else 2**8, scale=np.abs(Z).sum(-2).max())
     assert_exact(M, xp_case.load(want_M.astype(dtype)), c + 2, scale=np.abs(direction).sum(-1).max())
+
+
+def test_outputs_show_a_nan(xp_case):
+    Z, a, _ = net((2,), 3, np.float64)
+    Z[1, 4, 5] = np.nan
+    u = to_numpy(relu_outputs(xp_case.load(Z), xp_case.load(a)))
+    assert np.argwhere(np.isnan(u)).tolist() == [[1, 5, p] for p in range(3)]
 
 
 def test_the_masked_step_is_the_gradient_of_the_outputs(xp_case):

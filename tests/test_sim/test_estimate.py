@@ -1,13 +1,14 @@
 """Estimates: known answers, calibration, and that each can tell what it is meant to tell."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sim.estimate import Estimate, bias_and_spread, estimate, fit_exponent, jackknife, standard_deviation
+from sim.estimate import Estimate, Exponent, bias_and_spread, estimate, fit_exponent, jackknife, standard_deviation
 from tests.helpers import assert_exact
 from theory.errors import InvalidInput
 
@@ -31,6 +32,8 @@ def test_z_is_calibrated_for_few_runs():
 def test_detectable_is_where_z_meets_its_limit():
     e = Estimate(0.0, 0.3, 8)
     assert abs(Estimate(e.detectable, 0.3, 8).z(0.0) - 4.5) < 1e-6
+    slope = Exponent(-0.5, 0.02, 1.0, 1.0, 5.5)
+    assert abs(replace(slope, slope=slope.detectable).z(0.0) - 4.5) < 1e-6
 
 
 def test_standard_deviation_against_its_exact_spread():

@@ -100,6 +100,10 @@ def test_claims_hold_fail_and_abstain():
     assert (z(1.3), z(1.6), z(0.4)) == ("held", "failed", "failed")
     gap = lambda mean: gap_claim("c", "w", "", Estimate(mean, 0.001, 8), 2.0, 0.02).verdict  # noqa: E731
     assert (gap(2.03), gap(2.05), gap(1.95)) == ("held", "failed", "failed")
+    loose = lambda mean: gap_claim("c", "w", "", Estimate(mean, 0.01, 8), 2.0, 0.02).verdict  # noqa: E731
+    assert (loose(2.01), loose(2.03), loose(1.95), loose(1.93)) == ("held", "undecided", "undecided", "failed")
+    exact = lambda mean: gap_claim("c", "w", "", Estimate(mean, 0.0, 8), 2.0, 0.0).verdict  # noqa: E731
+    assert (exact(2.0), exact(2.0000001)) == ("held", "failed")
     fit = Exponent(-0.5, 0.02, 1.0, 1.0, 40.0)
     assert exponent_claim("c", "w", fit, -0.5).verdict == "held"
     assert exponent_claim("c", "w", fit, -0.75).verdict == "failed"

@@ -5,8 +5,7 @@ import pytest
 
 import ptoq
 from sim import training
-from sim.dynamics import BLOCK
-from sim.frozen import EXACT, _Products, empirical_kernel, frozen_gram
+from sim.frozen import BLOCK, EXACT, _Products, empirical_kernel, frozen_gram
 from sim.networks import initial_net
 from sim.tasks import SphereTask
 from sim.training import simulate
@@ -153,7 +152,7 @@ def test_empirical_kernel_on_a_device_takes_smaller_tiles_when_memory_runs_out(m
     want, astype = empirical_kernel(W, X, a=a), xp.astype
 
     def limited(x, dtype, **options):
-        if x.dtype == xp.bool and x.shape[0] > 50:
+        if x.dtype == xp.bool and x.shape[1] > 50:
             raise MemoryError
         return astype(x, dtype, **options)
 
@@ -177,7 +176,7 @@ def test_distinct_products_of_hadamard_readouts_are_few(c):
     for p in range(c):
         for q in range(c):
             index, factor = products.place[p][q]
-            sign = np.ones(64) if products.signs[index] is None else products.signs[index][:, 0]
+            sign = np.ones(64) if products.signs[index] is None else products.signs[index][0]
             assert np.array_equal(factor * sign, a[:, p] * a[:, q])
 
 

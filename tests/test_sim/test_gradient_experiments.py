@@ -7,6 +7,7 @@ import pytest
 
 from sim.experiments import along_gradient, suppression
 from sim.experiments.equiangular import EquiangularTask
+from sim.experiments.gradient_excess import ExcessTheory, expected_excess, wide_excess
 from sim.experiments.gradient_lines import POINTS, LineSpec, line, predicted
 from sim.experiments.modes import modes
 from sim.networks import initial_net
@@ -118,6 +119,7 @@ def test_lines_hold_and_wrong_powers_of_the_kernel_fail(cache, monkeypatch):
     found = verdicts(along_gradient, LINES, cache)
     assert of(found, "frozen kernel: ") == {"held"}
     assert "failed" not in of(found, "trained net")
+    assert of(found, "√m times the excess") == {"held"}
     assert LINES.seeds == along_gradient.Config.profile("quick").seeds
 
     def one_power_less(spectrum, r, lr):
@@ -132,3 +134,27 @@ def test_lines_hold_and_wrong_powers_of_the_kernel_fail(cache, monkeypatch):
     assert "failed" in of(found, "frozen kernel: change of the gradient")
     assert "failed" in of(found, "frozen kernel: effective smoothness")
     assert of(found, "frozen kernel: range") == {"held"}
+
+
+def test_the_excess_at_large_width_is_the_first_order_one_and_a_half_of_it_fails(cache, monkeypatch):
+    whole = expected_excess(ExcessTheory(task=TASK, steps=(0, 5), rate=LINES.rate))
+    # Late in training switches are most of the change.
+    assert whole["excess"][1] > 3 * whole["excess"][0] > 0
+    half = {**whole, "excess": [value / 2 for value in whole["excess"]]}
+    monkeypatch.setattr(along_gradient, "expected_excesses", lambda *_: [half])
+    config = replace(LINES, widths=(512, 1024, 2048, 4096), seeds=16)
+    assert "failed" in of(verdicts(along_gradient, config, cache), "√m times the excess")
+    monkeypatch.undo()
+    assert of(verdicts(along_gradient, config, cache), "√m times the excess") == {"held"}
+
+
+def test_an_excess_with_two_orders_is_taken_to_its_first():
+    widths = np.array([64, 256, 1024, 4096])
+    spread = np.random.default_rng(0).normal(size=(4, 16))
+    spread -= spread.mean(axis=1, keepdims=True)
+    frozen = np.full((4, 16), 2.0)
+    relative = (3 / np.sqrt(widths) + 5 / widths)[:, None] * (1 + 0.1 * spread)
+    found = wide_excess(widths, frozen * (1 + relative), frozen)
+    assert found.mean == pytest.approx(3, rel=1e-9)
+    assert 0 < found.standard_error < 0.3
+    assert found.n == 16

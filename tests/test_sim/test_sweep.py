@@ -186,6 +186,27 @@ def test_other_numbers_of_jobs_are_refused(jobs):
         pass
 
 
+def test_more_jobs_than_the_machine_bears_are_refused():
+    with pytest.raises(InvalidInput, match=rf"jobs is 100000; at most {4 * cores()} is allowed here"), execution(jobs=100_000):
+        pass
+
+
+def test_no_more_workers_are_started_than_parts_are_left(tmp_path):
+    cache = tmp_path / "cache"
+    process = start(cache, 4, "squared", [Part(number=n, seconds=0 if n == 0 else 60) for n in range(3)])
+    here = psutil.Process(process.pid)
+
+    def workers() -> int:
+        return sum("loky.process_executor" in " ".join(p.cmdline()) or "popen_loky" in " ".join(p.cmdline()) for p in here.children())
+
+    wait_until(lambda: workers() >= 2)
+    time.sleep(1)
+    count = workers()
+    process.terminate()
+    process.communicate(timeout=30)
+    assert count == 2
+
+
 def test_executions_nest_and_end():
     outside = current()
     with execution(jobs=3):

@@ -270,6 +270,15 @@ def test_what_does_not_fit_is_refused_with_the_numbers_and_what_barely_fits_is_r
     assert list(dict.fromkeys(modes)) == wanted
 
 
+def test_memory_is_that_of_the_weights_held_at_once():
+    """Measured by resident memory: three copies in the dtype of the training, of several nets four; drawing takes no more."""
+    problem, plenty = make_problem(d=100), SimpleNamespace(name="numpy", free_memory=lambda: 2**50)
+    for itemsize in (4, 8):
+        for seeds, copies in ((1, 3), (5, 4)):
+            need = training.plan(problem, 2**20, seeds, itemsize, "recompute", plenty).need
+            assert need == seeds * 2**20 * (copies * itemsize * 100 + (8 + itemsize))
+
+
 @pytest.mark.parametrize("gated", [False, True])
 @pytest.mark.parametrize("keep", [False, True])
 def test_recomputed_pre_activations_change_nothing_on_a_device(backend, keep, gated):
@@ -330,6 +339,65 @@ def test_displacement_and_outputs_are_taken_in_the_pass_of_the_step(monkeypatch)
     monkeypatch.setattr(HostNets, "each", lambda self, blocks, visit: passes.append(len(blocks)) or original(self, blocks, visit))
     BlockedNet(W, a, map, block=32).descend(X, y[:, None], lr=0.1, steps=10, record=range(10), watch=[X])
     assert passes == [3] * 11
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("c", [1, 3])
+def test_an_antisymmetric_net_with_nothing_to_learn_is_at_its_end(backend, c, dtype):
+    """Its outputs are rounding errors of zero: there is nothing to unlearn either, which no number of steps could."""
+    rng = np.random.default_rng(0)
+    for name in ("numpy", "auto"):
+        for d, width in ((2, 1280), (70, 1280), (150, 32)):
+            sets = [(rng.standard_normal((7, d)) / d**0.5, np.zeros((7, c))) for _ in range(2)]
+            problem = ptoq.TransferProblem(source=sets[0], target=sets[1])
+            for outcomes in simulate_seeds(
+                problem, ptoq.Schedule(), (0, None), (0, 1), width=width, init_scale=0.1, backend=name, dtype=dtype, max_steps=50
+            ):
+                assert [(o.source_steps, o.target_steps, o.displacement) for o in outcomes] == [(0, 0, 0.0)] * 2
+
+
+def test_outputs_that_are_really_there_are_unlearnt():
+    rng = np.random.default_rng(0)
+    X, Z = rng.standard_normal((2, 7, 20)) / 20**0.5
+    problem = ptoq.TransferProblem(source=(X, rng.standard_normal(7)), target=(Z, np.zeros(7)))
+    outcome = simulate(problem, ptoq.Schedule(5, None), width=256, rtol=0.01)
+    assert outcome.target_steps > 0
+    assert np.linalg.norm(outcome.target_outputs) <= 0.01 * np.linalg.norm(outcome.pretrained_target_outputs)
+    assert outcome.trajectory_scratch.steps == (0.0,)
+
+
+@pytest.mark.parametrize("name", ["numpy", "torch", "strict-device1"])
+@pytest.mark.parametrize("inside", [False, True])
+def test_an_overflow_within_one_step_is_seen(name, inside):
+    """Weights go from finite to NaN, and pre-activations with them: outputs must not come out as those of a dead net."""
+    chosen = backend_called(name)
+    X, y = (x.astype(np.float32) for x in make_problem().target)
+    W, a = (x[None].astype(np.float32) for x in initial_net(64, 6, 1))
+    if name == "numpy":
+        nets = HostNets(W.copy(), a, map, sample_space=inside)
+    else:
+        nets = DeviceNets(chosen, *(chosen.xp.asarray(x.copy(), device=chosen.device) for x in (W, a)), sample_space=inside)
+    stage = nets.stage(X, y[:, None], 1e30, start=None, watch=(), keep=False)
+    with np.errstate(over="ignore", invalid="ignore"), pytest.raises(UnstableStep, match="the outputs overflowed at step"):
+        descend(stage, lr=1e30, steps=6, threshold=0.0, rtol=1e-3, max_steps=6)
+
+
+@pytest.mark.parametrize("inside", [False, True])
+def test_tiles_fit_the_set_at_hand_whatever_was_evaluated_before(monkeypatch, inside):
+    """Few samples first: the tile that they allow would be too large for many, and for wide inputs."""
+    monkeypatch.setattr(device, "TILE", 600)
+    torch = backend_called("torch")
+    problem = make_problem(d=60, n=(50, 2, 9))
+    sizes = []
+    original = device.in_tiles
+    monkeypatch.setattr(device, "in_tiles", lambda m, size, visit: sizes.append(size) or original(m, size, visit))
+    W, a = (torch.xp.asarray(x[None]) for x in initial_net(64, 60, 1))
+    nets = DeviceNets(torch, W, a, sample_space=inside)
+    nets.outputs(problem.target[0])
+    stage = nets.stage(problem.source[0], problem.source[1][:, None], 0.1, start=None, watch=[problem.target[0]], keep=True)
+    stage.observe()
+    stage.sync()
+    assert set(sizes) == {10}
 
 
 def test_a_batch_needs_seeds():

@@ -47,6 +47,17 @@ def test_the_first_step_by_hand():
     assert_dtype_close(np.asarray(found.displacement), 0.0, 1, 1.0)
 
 
+def test_the_first_change_of_the_gradient_by_hand():
+    # Orthogonal inputs, λ = ½. A neuron pulled down switches off if at most ηy away: it loses y where the frozen gate has ηy/2, and an
+    # output falls short by what the neuron would have gone below zero.
+    y, lr = np.array([1.0, -0.7, 0.4]), 0.9
+    found = first_order_drift(np.eye(3), y, lr, 1, directions=512)
+    expected = sum(abs(y) ** 3) * lr * (0.5 - lr**2 / 4) / math.sqrt(2 * math.pi)
+    assert_z((found.gradient_change[0], found.gradient_change_error[0]), expected)
+    assert found.gradient_change_error[0] < 0.01 * expected
+    assert_exact(found.frozen_gradient_change, np.array([lr**2 * (y @ y) / 8]), 8)
+
+
 def test_scale_and_labels():
     X = np.random.default_rng(0).normal(size=(5, 3))
     y, lr = X[:, 0] + 0.3, 0.5 / np.linalg.eigvalsh(relu_gram(X))[-1]
@@ -54,6 +65,8 @@ def test_scale_and_labels():
     scaled = first_order_drift(X, 4 * y, lr, 6, directions=8, init_scale=4.0)
     assert_exact(np.asarray(scaled.displacement), one.displacement, 16)
     assert_exact(scaled.residual, 4 * one.residual, 64, np.abs(scaled.residual).max())
+    assert_exact(scaled.gradient_change, 16 * one.gradient_change, 64, np.abs(scaled.gradient_change).max())
+    assert_exact(scaled.frozen_gradient_change, 16 * one.frozen_gradient_change, 64)
     again = first_order_drift(X, y, lr, 6, directions=8)
     assert again.displacement == one.displacement
     assert first_order_drift(X, y, lr, 6, directions=8, seed=1).displacement != one.displacement

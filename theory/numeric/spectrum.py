@@ -106,11 +106,13 @@ class GramSpectrum:
         if self.largest == 0:
             return True
         bound = 2 / self.largest
-        stable = lr <= bound * (1 + 4 * float(namespace(self.values).finfo(self.values.dtype).eps))
+        eps = float(namespace(self.values).finfo(self.values.dtype).eps)
+        stable = lr <= bound * (1 + 4 * eps)
         if not stable and not allow_unstable:
             hint = "" if allow_unstable is None else " (allow_unstable=True runs it all the same)"
             raise UnstableStep(f"{name} = {lr:.6g} diverges; at most 2/λ_max = {bound:.6g} is allowed{hint}")
-        if steps is None and lr >= bound:
+        # Another decomposition of the same matrix may have a λ_max some ulps away: 2/λ_max is refused by all.
+        if steps is None and lr >= bound * (1 - 64 * eps):
             raise UnstableStep(
                 f"{name} = {lr:.6g} has no limit to train to; below 2/λ_max = {bound:.6g} is allowed, or a finite number of steps"
             )

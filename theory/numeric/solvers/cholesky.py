@@ -13,7 +13,7 @@ from theory.errors import InvalidInput
 from theory.numeric.solvers.operators import Progress
 
 # Columns factored, and rows solved, at once.
-_BLOCK = 512
+BLOCK = 512
 
 
 class SingularGram(InvalidInput):
@@ -130,7 +130,7 @@ class CholeskyFactor:
 
 
 def _blocks(n: int) -> list[slice]:
-    return [slice(i, min(i + _BLOCK, n)) for i in range(0, n, _BLOCK)]
+    return [slice(i, min(i + BLOCK, n)) for i in range(0, n, BLOCK)]
 
 
 def _triangular(L: Array, B: Array, mirrored: bool = False) -> Array:
@@ -147,7 +147,7 @@ def _triangular(L: Array, B: Array, mirrored: bool = False) -> Array:
 def _factor_in_place(H: np.ndarray, progress: Progress | None) -> bool:
     """Overwrite the lower triangle by `L`, a block of columns at a time; whether it went through.
 
-    Matrix products do all but a share of `_BLOCK/n`; LAPACK's own routine would be one call of minutes that nobody can interrupt, and
+    Matrix products do all but a share of `BLOCK/n`; LAPACK's own routine would be one call of minutes that nobody can interrupt, and
     the one that SciPy 1.17 ships (OpenBLAS, AVX-512) was seen to end in a segmentation fault at n = 20,000.
     """
     n = len(H)

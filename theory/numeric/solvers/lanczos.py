@@ -29,7 +29,7 @@ class Krylov:
     basis : (m, n) array
         Rows are the columns of `V`.
     values, vectors : (m,) and (m, m) NumPy arrays
-        Eigenvalues of `T`, cut off at 0, and its eigenvectors.
+        Eigenvalues of `T`, 0 below `n · eps` of the largest or of the largest entry of `H`, as in `GramSpectrum`; and its eigenvectors.
     beta : float
         `β`, 0 where the Krylov space is invariant.
     """
@@ -57,6 +57,9 @@ class Krylov:
 
         Notes
         -----
+        The bound is for exact arithmetic: rounding of an eps of `λ_max` in `H`, which `k` steps enlarge up to `k` times where `H` has
+        eigenvalues below `λ_max/k`, comes on top, as it does for an eigendecomposition.
+
         Lanczos's value obeys the recursion of descent but for a term `η β ‖y‖ g_j v`, `g_j = e_mᵀ(I − ηT)^j e₁`, which later steps do not
         enlarge: the error is at most `η β ‖y‖ Σ_{j<k} |g_j|`. `g_j` is 0 for `j < m − 1`, so `k` Lanczos steps are exact. For
         `η ≤ 1/λ_max` all `g_j` have one sign, that of a divided difference of `(1 − ηλ)^j`, and the sum is `|e_mᵀ φ_k(T) e₁|/η`.
@@ -121,6 +124,8 @@ def lanczos(
     ------
     NotConverged
         With the error reached.
+    InvalidInput
+        For a matrix that shows itself indefinite.
 
     Notes
     -----
@@ -135,7 +140,7 @@ def lanczos(
     rtol = 2.0**-8 * eps**0.5 if rtol is None else rtol
     top = scalar(xp.max(operator.diagonal()))
     amplified = max(1.0, math.sqrt(2 * lr * steps * top))
-    runs = [_Run(Y[:, i], eps) for i in range(Y.shape[1])]
+    runs = [_Run(Y[:, i], eps, top) for i in range(Y.shape[1])]
     found: list[Krylov | None] = [run.krylov() if run.done else None for run in runs]
     most = min(max_steps, operator.size)
     for m in range(1, most + 1):
@@ -179,16 +184,19 @@ def largest_eigenvalue(operator: Operator, *, max_steps: int = 300, progress: Pr
     xp = namespace(operator.like)
     start = np.random.default_rng(0).standard_normal(operator.size)
     eps = float(xp.finfo(operator.like.dtype).eps)
-    run = _Run(xp.asarray(start, dtype=operator.like.dtype, device=compat.device(operator.like)), eps)
+    top = scalar(xp.max(operator.diagonal()))
+    run = _Run(xp.asarray(start, dtype=operator.like.dtype, device=compat.device(operator.like)), eps, top)
     value = residual = 0.0
     most = min(max_steps, operator.size)
     for m in range(1, most + 1):
         run.advance(operator.times(run.vector[:, None])[:, 0])
         krylov = run.krylov()
         value, residual = float(krylov.values[-1]), krylov.beta * abs(float(krylov.vectors[-1, -1]))
+        over = run.done or m == operator.size or residual <= eps**0.5 * value
         if progress is not None:
-            progress("largest eigenvalue", m / most)
-        if run.done or m == operator.size or residual <= eps**0.5 * value:
+            share = 1.0 if over else 2 * math.log(max(residual / value, eps**0.5)) / math.log(eps) if 0 < residual < value else 0.0
+            progress("largest eigenvalue", share)
+        if over:
             return value
     raise NotConverged(
         f"λ_max = {value:.6g} has a residual of {residual:.3g} after {most} Lanczos steps; {eps**0.5 * value:.3g} was asked for"
@@ -196,11 +204,11 @@ def largest_eigenvalue(operator: Operator, *, max_steps: int = 300, progress: Pr
 
 
 class _Run:
-    """Lanczos from one vector, a product at a time."""
+    """Lanczos from one vector, a product at a time; `top` is the largest entry of the matrix, next to whose eps all is rounding."""
 
-    def __init__(self, y: Array, eps: float) -> None:
+    def __init__(self, y: Array, eps: float, top: float) -> None:
         xp = namespace(y)
-        self.eps = eps
+        self.eps, self.top = eps, top
         self.norm = scalar(xp.linalg.vector_norm(y))
         self.done = self.norm == 0
         self.vector = y if self.done else y / self.norm
@@ -221,7 +229,7 @@ class _Run:
             product = product - V.T @ (V @ product)
         beta = scalar(xp.linalg.vector_norm(product))
         # What is left of an invariant space is rounding of the product.
-        self.done = beta <= 4 * self.eps * max(map(abs, self.alphas)) or m + 1 == self.basis.shape[1]
+        self.done = beta <= 4 * self.eps * max(self.top, *map(abs, self.alphas)) or m + 1 == self.basis.shape[1]
         self.betas.append(0.0 if self.done else beta)
         if not self.done:
             self.vector = product / beta
@@ -232,7 +240,15 @@ class _Run:
             return Krylov(self.norm, self.basis[:1, :], np.zeros(1), np.eye(1), 0.0)
         T = np.diag(self.alphas) + np.diag(self.betas[: m - 1], 1) + np.diag(self.betas[: m - 1], -1)
         values, vectors = np.linalg.eigh(T)
-        return Krylov(self.norm, self.basis[:m, :], np.maximum(values, 0.0), vectors, self.betas[m - 1])
+        largest = max(self.top, abs(float(values[0])), abs(float(values[-1])))
+        if values[0] < -(self.eps**0.5) * largest:
+            raise InvalidInput(
+                f"the Gram matrix is indefinite: λ_min is at most {values[0]:.3g}, with entries up to {self.top:.3g}; positive "
+                "semi-definite is allowed"
+            )
+        # Rounding of a zero: taken for an eigenvalue, it would move the weights by the root of the number of steps.
+        values = np.where(values > self.basis.shape[1] * self.eps * largest, values, 0.0)
+        return Krylov(self.norm, self.basis[:m, :], values, vectors, self.betas[m - 1])
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import array_api_compat as compat
 import psutil
 
 from theory.arrays import Array
 from theory.errors import InvalidInput, TooLarge
+from theory.numeric.solvers.cholesky import BLOCK as CHOLESKY_BLOCK
 
 SOLVERS = ("auto", "eigh", "cholesky", "lanczos", "conjugate-gradients")
 """What `solver=` takes: `auto` takes the first of the others that fits and can do what is asked."""
@@ -36,6 +38,8 @@ class Sizes:
         Input dimension.
     itemsize : int
         Bytes a number.
+    recorded : int
+        Steps of the target stage at which coefficients are kept.
     host : bool
         Whether the arrays are NumPy's, whose Cholesky works in place.
     """
@@ -46,6 +50,7 @@ class Sizes:
     outputs: int = 1
     width: int = 0
     itemsize: int = 8
+    recorded: int = 1
     host: bool = True
 
     def need(self, solver: str) -> int:
@@ -54,12 +59,17 @@ class Sizes:
         largest = max(n_P, n_Q)
         # Starts on the target: what pretraining leaves, and all labels.
         vectors = 8 * 2 * c * (n_P + n_Q + n_T) + self.width * 4 * (n_P + n_Q + n_T)
+        # Coefficients of both runs, those of one side by side, and what they make of the source.
+        path = self.recorded * c * (3 * n_Q + 2 * n_P)
+        vectors += path
         basis = 2 * c * _LANCZOS_VECTORS * largest
         if solver == "eigh":
             # Each symmetric block with its eigenvectors and two workspaces; the kernel's temporaries on the largest block.
-            return self.itemsize * (4 * n_P**2 + 4 * n_Q**2 + n_Q * n_P + n_T * (n_P + n_Q) + 4 * max(largest, n_T) * largest)
+            return self.itemsize * (4 * n_P**2 + 4 * n_Q**2 + n_Q * n_P + n_T * (n_P + n_Q) + 4 * max(largest, n_T) * largest + path)
         # One stage at a time.
         matrix = largest**2 * (1 if self.host else 3)
+        # Cholesky's products and substitutions below a block of columns; Lanczos ends in Cholesky for the gain.
+        matrix += 3 * min(CHOLESKY_BLOCK, largest) * largest
         if solver == "cholesky":
             return self.itemsize * (matrix + vectors)
         if solver == "lanczos":
@@ -83,7 +93,26 @@ def free_memory(like: Array) -> int:
         return int(sys.modules["torch"].cuda.mem_get_info(like.device)[0])
     if compat.is_cupy_array(like):
         return int(sys.modules["cupy"].cuda.runtime.memGetInfo()[0])
-    return int(psutil.virtual_memory().available)
+    return min(int(psutil.virtual_memory().available), _free_of_group(Path("/sys/fs/cgroup")))
+
+
+def _free_of_group(root: Path) -> int:
+    """Bytes that a container's or a batch system's limit leaves, read from its control group; without a limit, more than any machine has.
+
+    What the system keeps of files, and would give up, counts as free.
+    """
+    for limit, used, kept in (
+        ("memory.max", "memory.current", "inactive_file"),
+        ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", "total_inactive_file"),
+    ):
+        try:
+            most, taken = (int((root / name).read_text()) for name in (limit, used))
+            stat = dict(line.split() for line in (root / limit).with_name("memory.stat").read_text().splitlines())
+        except (OSError, ValueError):
+            # No such version of control groups here, or the limit is "max".
+            continue
+        return max(0, most - taken + int(stat.get(kept, 0)))
+    return sys.maxsize
 
 
 def choose(solver: str, sizes: Sizes, *, finite: bool, plain: bool, free: int) -> str:
@@ -137,12 +166,4 @@ def choose(solver: str, sizes: Sizes, *, finite: bool, plain: bool, free: int) -
 
 
 def _scaled(sizes: Sizes, share: float) -> Sizes:
-    return Sizes(
-        source=int(share * sizes.source),
-        target=int(share * sizes.target),
-        test=int(share * sizes.test),
-        outputs=sizes.outputs,
-        width=sizes.width,
-        itemsize=sizes.itemsize,
-        host=sizes.host,
-    )
+    return replace(sizes, source=int(share * sizes.source), target=int(share * sizes.target), test=int(share * sizes.test))
