@@ -181,36 +181,43 @@ def main(arguments: list[str] | None = None) -> int:
         # A pipe or terminal that cannot hold every letter is no reason to stop.
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")
+    stopped: list[int] = []
     try:
-        with _terminable():
-            return _run(arguments)
-    except KeyboardInterrupt as stop:
-        _fail("interrupted; what an experiment had finished is kept, and the same command goes on from there")
-        return 143 if isinstance(stop, _Terminated) else 130
-
-
-class _Terminated(KeyboardInterrupt):
-    """Asked to end by a signal, as a batch system does when the time is over."""
+        with _stoppable(stopped):
+            code = _run(arguments, stopped)
+    except KeyboardInterrupt:
+        code = None
+    if code is not None:
+        return code
+    _fail("interrupted; what an experiment had finished is kept, and the same command goes on from there")
+    return 143 if signal.SIGTERM in stopped else 130
 
 
 @contextmanager
-def _terminable() -> Iterator[None]:
-    """Let SIGTERM end everything as Ctrl-C does: with its workers, and whole files."""
+def _stoppable(stopped: list[int]) -> Iterator[None]:
+    """Let SIGTERM, which a batch system sends when the time is over, end everything as Ctrl-C does; signals go into `stopped`."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
 
     def end(number: int, frame: object) -> None:
-        raise _Terminated
+        stopped.append(number)
+        raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, end)
+    # One that is ignored, as Ctrl-C is in the background of a shell, stays so.
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: handler for number, handler in before.items() if handler is not signal.SIG_IGN}
+    for number in before:
+        signal.signal(number, end)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
-def _run(arguments: list[str] | None) -> int:
+def _run(arguments: list[str] | None, stopped: list[int]) -> int | None:
+    """The exit code, or `None` where a signal ended it."""
     command = _command_line(arguments)
     from theory.errors import InvalidInput, NotConverged
 
@@ -221,10 +228,18 @@ def _run(arguments: list[str] | None) -> int:
         return 2
     except BrokenPipeError:
         return 0
+    except MemoryError as error:
+        _fail(
+            f"out of memory{f' ({error})' if str(error) else ''}; what an experiment had finished is kept; fewer points or jobs need less"
+        )
+        return 2
     except OSError as error:
         _fail(f"{error.strerror or error}" + (f": {error.filename}" if error.filename else ""))
         return 2
     except Exception as error:
+        if stopped:
+            # A library that was being imported, say, makes an error of its own of an interrupt.
+            return None
         if os.environ.get("PTOQ_DEBUG"):
             raise
         _fail(f"this should not have happened; please report it ({type(error).__name__}: {error}; PTOQ_DEBUG=1 shows where)")

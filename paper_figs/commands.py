@@ -44,7 +44,7 @@ class Reproduce:
     """Run everything: the theory's check, simulations, real networks, figures and the report."""
 
     profile: Profile = "quick"
-    """How much to run: smoke (seconds), quick (minutes), standard (hours), full (a GPU's work)."""
+    """How much to run: smoke (seconds, too small to conclude), quick (minutes), standard (hours), full (a GPU's work)."""
     backend: Backend = "auto"
     """Array library of the simulations."""
     jobs: int | None = None

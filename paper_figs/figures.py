@@ -8,6 +8,7 @@ from types import ModuleType
 from typing import Any
 
 from sim.records import read_record
+from sim.terminal import OUT
 from theory.errors import InvalidInput
 
 _ROOT = Path(__file__).resolve().parent.parent
@@ -89,8 +90,9 @@ def find_record(experiment: str, folder: Path) -> tuple[dict[str, Any], Path]:
         path = place / f"{experiment}.json"
         if path.exists():
             return read_record(path), path
+    elsewhere = "" if folder == OUT / "records" else f" --out {folder.parent}"
     raise InvalidInput(
-        f"there is no record of {experiment!r} in {str(folder)!r}; make one with: ptoq {_package(experiment)} run {experiment}"
+        f"there is no record of {experiment!r} in {str(folder)!r}; make one with: ptoq {_package(experiment)} run {experiment}{elsewhere}"
     )
 
 

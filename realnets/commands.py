@@ -32,13 +32,13 @@ class RealnetsList:
 class RealnetsRun:
     """Run one experiment on real networks, write its record and print its verdicts.
 
-    An interrupted run goes on where it stopped.
+    An interrupted run goes on where it stopped: finished parts are kept in $PTOQ_CACHE, or else in the user's cache folder.
     """
 
     name: Positional[str]
     """Name of the experiment; see: ptoq realnets list."""
     profile: Profile = "quick"
-    """How much to run: smoke (seconds), quick (minutes), standard (hours), full (a GPU's work)."""
+    """How much to run: smoke (seconds, too small to conclude), quick (minutes), standard (hours), full (a GPU's work)."""
     device: Device = "auto"
     """Where to run; auto takes a CUDA device when there is one."""
     out: Path = OUT

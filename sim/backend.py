@@ -13,9 +13,8 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
-import psutil
-
 from theory.errors import InvalidInput
+from theory.numeric.solvers.plan import free_host_memory
 
 BACKENDS = ("auto", "numpy", "cupy", "torch")
 
@@ -62,7 +61,7 @@ class Backend:
             torch = importlib.import_module("torch")
             held = torch.cuda.memory_reserved() - torch.cuda.memory_allocated()
             return int(torch.cuda.mem_get_info()[0] + held)
-        return int(psutil.virtual_memory().available)
+        return free_host_memory()
 
     def guarded(self) -> Any:
         """Context in which a failed factorisation raises `LinAlgError`: CuPy returns nonsense otherwise."""

@@ -185,13 +185,13 @@ class SimList:
 class SimRun:
     """Run one simulation experiment, write its record and print its verdicts.
 
-    An interrupted run goes on where it stopped.
+    An interrupted run goes on where it stopped: finished parts are kept in $PTOQ_CACHE, or else in the user's cache folder.
     """
 
     name: Positional[str]
     """Name of the experiment; see: ptoq sim list."""
     profile: Profile = "quick"
-    """How much to run: smoke (seconds), quick (minutes), standard (hours), full (a GPU's work)."""
+    """How much to run: smoke (seconds, too small to conclude), quick (minutes), standard (hours), full (a GPU's work)."""
     backend: Backend = "auto"
     """Array library."""
     jobs: int | None = None

@@ -346,12 +346,56 @@ def test_a_damaged_record_is_exit_code_2_and_nothing_is_drawn(capsys, tmp_path, 
     assert not list(tmp_path.rglob("*.png"))
 
 
+def test_a_missing_record_names_the_command_that_makes_it_there(capsys, tmp_path, monkeypatch):
+    monkeypatch.setattr("paper_figs.figures.REFERENCE", ())
+    code, _, err = call(capsys, "figures", "ladder", "--out", str(tmp_path))
+    assert code == 2
+    assert err.endswith(f"make one with: ptoq sim run ladder --out {tmp_path}\n")
+
+
 def test_an_unforeseen_error_is_one_line_with_a_code_of_its_own(capsys, monkeypatch):
     monkeypatch.setattr("sim.commands.SimList.run", lambda self: 1 / 0)
     code, _, err = call(capsys, "sim", "list")
     assert code == 3
     assert "ZeroDivisionError" in err
     assert "Traceback" not in err
+
+
+def test_an_interrupt_that_a_library_makes_an_error_of_is_still_one(capsys, monkeypatch):
+    def interrupted(self):
+        try:
+            signal.raise_signal(signal.SIGINT)
+        except KeyboardInterrupt:
+            raise ImportError("half a module") from None
+
+    before = signal.getsignal(signal.SIGINT)
+    monkeypatch.setattr("sim.commands.SimList.run", interrupted)
+    code, _, err = call(capsys, "sim", "list")
+    assert code == 130
+    assert err.startswith("ptoq: interrupted; ")
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_out_of_memory_is_exit_code_2(capsys, monkeypatch):
+    def full(self):
+        raise MemoryError("Unable to allocate 3 GiB")
+
+    monkeypatch.setattr("sim.commands.SimList.run", full)
+    code, _, err = call(capsys, "sim", "list")
+    assert code == 2
+    assert err.startswith("ptoq: out of memory (Unable to allocate 3 GiB); ")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="ulimit -v binds on Linux alone")
+def test_a_limit_on_memory_refuses_what_would_not_fit(tmp_path):
+    rng = np.random.default_rng(0)
+    np.savez(tmp_path / "large.npz", X=rng.standard_normal((20_000, 3)), y=rng.standard_normal(20_000))
+    program = f"ulimit -v 3000000; exec {sys.executable} -m ptoq predict large.npz large.npz --solver cholesky"
+    one = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+    done = subprocess.run(["bash", "-c", program], capture_output=True, text=True, cwd=tmp_path, env=one, timeout=120, check=False)
+    assert done.returncode == 2
+    assert "GiB by cholesky" in done.stderr
+    assert "points would fit" in done.stderr
 
 
 def test_output_that_cannot_hold_every_letter_is_no_error(tmp_path):

@@ -548,6 +548,12 @@ def test_memory_of_a_control_group_is_what_its_limit_leaves(tmp_path):
     assert plan._free_of_group(tmp_path) == 1300
 
 
+def test_free_memory_is_the_least_of_machine_group_and_process(monkeypatch):
+    for name, free in (("_free_of_group", 5000), ("_free_of_process", 4000)):
+        monkeypatch.setattr(plan, name, lambda *_, free=free: free)
+        assert plan.free_host_memory() == free
+
+
 def test_recorded_steps_take_memory():
     few, many = (Sizes(source=1000, target=1000, outputs=10, recorded=r) for r in (1, 101))
     for solver in ("eigh", "lanczos", "conjugate-gradients"):

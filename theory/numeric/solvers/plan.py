@@ -93,7 +93,22 @@ def free_memory(like: Array) -> int:
         return int(sys.modules["torch"].cuda.mem_get_info(like.device)[0])
     if compat.is_cupy_array(like):
         return int(sys.modules["cupy"].cuda.runtime.memGetInfo()[0])
-    return min(int(psutil.virtual_memory().available), _free_of_group(Path("/sys/fs/cgroup")))
+    return free_host_memory()
+
+
+def free_host_memory() -> int:
+    """Bytes that this process may still take: of what is free on the machine, what its control group and its own limit leave."""
+    return min(int(psutil.virtual_memory().available), _free_of_group(Path("/sys/fs/cgroup")), _free_of_process())
+
+
+def _free_of_process() -> int:
+    """Bytes that `ulimit -v` leaves; without a limit, more than any machine has."""
+    try:
+        import resource
+    except ImportError:
+        return sys.maxsize
+    most = resource.getrlimit(resource.RLIMIT_AS)[0]
+    return sys.maxsize if most == resource.RLIM_INFINITY else max(0, most - int(psutil.Process().memory_info().vms))
 
 
 def _free_of_group(root: Path) -> int:
