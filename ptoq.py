@@ -219,31 +219,32 @@ def _stoppable(stopped: list[int]) -> Iterator[None]:
 def _run(arguments: list[str] | None, stopped: list[int]) -> int | None:
     """The exit code, or `None` where a signal ended it."""
     command = _command_line(arguments)
-    from theory.errors import InvalidInput, NotConverged
-
     try:
         return int(command.run())
-    except (InvalidInput, NotConverged) as error:
-        _fail(str(error))
-        return 2
-    except BrokenPipeError:
-        return 0
-    except MemoryError as error:
-        _fail(
-            f"out of memory{f' ({error})' if str(error) else ''}; what an experiment had finished is kept; fewer points or jobs need less"
-        )
-        return 2
-    except OSError as error:
-        _fail(f"{error.strerror or error}" + (f": {error.filename}" if error.filename else ""))
-        return 2
     except Exception as error:
-        if stopped:
-            # A library that was being imported, say, makes an error of its own of an interrupt.
-            return None
-        if os.environ.get("PTOQ_DEBUG"):
-            raise
+        # A library that was being imported, say, makes an error of its own of an interrupt.
+        return None if stopped else _explained(error)
+
+
+def _explained(error: Exception) -> int:
+    """Say what went wrong, in one line, and return the exit code."""
+    from theory.errors import InvalidInput, NotConverged
+
+    if isinstance(error, (InvalidInput, NotConverged)):
+        _fail(str(error))
+    elif isinstance(error, BrokenPipeError):
+        return 0
+    elif isinstance(error, MemoryError):
+        why = f" ({error})" if str(error) else ""
+        _fail(f"out of memory{why}; what an experiment had finished is kept; fewer points or jobs need less")
+    elif isinstance(error, OSError):
+        _fail(f"{error.strerror or error}" + (f": {error.filename}" if error.filename else ""))
+    elif os.environ.get("PTOQ_DEBUG"):
+        raise error
+    else:
         _fail(f"this should not have happened; please report it ({type(error).__name__}: {error}; PTOQ_DEBUG=1 shows where)")
         return 3
+    return 2
 
 
 def _fail(message: str) -> None:

@@ -60,7 +60,7 @@ def test_the_numbers_are_those_of_the_records():
     by_name = {r["experiment"]: r for r in records()}
     cells = by_name["ladder"]["results"]["cells"]
     for quantity, form in (("displacement", "{:.2f}"), ("gradient_energy", "{:.1f}")):
-        (cell,) = (c for c in cells if c["quantity"] == quantity and "parity" in c["task"] and c["source_steps"] == 500)
+        (cell,) = (c for c in cells if c["quantity"] == quantity and "parity" in c["task"] and c["source_steps"] == 200)
         mean, error, predicted = (form.format(v) for v in (cell["trained"]["mean"], cell["trained"]["standard_error"], cell["predicted"]))
         assert f"{mean} ± {error} for {predicted}" in TEXT
     fits = {(f["task"][:6], f["quantity"], f["gap"], f["part"]): f["fit"] for f in by_name["width_law"]["results"]["fits"]}
@@ -73,6 +73,28 @@ def test_the_numbers_are_those_of_the_records():
             accuracy = summary["test_accuracy"]
             assert f"{100 * accuracy['mean']:.1f} ± {100 * accuracy['standard_error']:.1f} %" in TEXT
     assert json.dumps(by_name["kernel_prediction"]["results"]["summary"][0]["valid_to"]) == "[5, 24, 8]"
+
+
+def test_the_numbers_on_switching_and_scales_are_those_of_the_records():
+    claims = {
+        name: [c for r in records() if r["experiment"] == name for c in r["claims"]]
+        for name in ("along_gradient", "best_scale", "scale_plane")
+    }
+    chosen = (
+        [(c, "{:.0f}") for c in claims["along_gradient"] if "at large width" in c["claim"] and "40 steps" in c["where"]]
+        + [(c, "{:.3f}") for c in claims["best_scale"] if c["claim"] == "best initial scale"]
+        + [(c, "{:.2f}") for c in claims["scale_plane"] if c["claim"].startswith("exponent in κ√m: drift of the displacement")]
+    )
+    assert len(chosen) == 6
+    for claim, form in chosen:
+        assert f"{form.format(claim['measured'])} ± {form.format(claim['standard_error'])}".replace("-", "−") in TEXT
+        if not claim["claim"].startswith("exponent"):
+            assert form.format(claim["predicted"]) in TEXT
+
+
+def test_the_seconds_are_those_of_the_records():
+    seconds = sum(r["provenance"]["wall_seconds"] for r in records() if "work_seconds" in r["provenance"])
+    assert f"simulations take {seconds:.0f} s" in TEXT
 
 
 def percent(value, digits):
