@@ -10,11 +10,11 @@ import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
-import psutil
 import torch
 from torch import Tensor, nn
 
 from theory.errors import InvalidInput
+from theory.host_memory import free_host_memory
 
 MEMORY = 1 << 30
 """Bytes of gradients held at a time unless told otherwise: 64 pictures' of EfficientNet-Lite0 in one block."""
@@ -76,7 +76,7 @@ def empirical_ntk(model: nn.Module, inputs: Tensor, *, memory: int = MEMORY, pro
     held = memory // each
     if held < n and held < 2:
         raise InvalidInput(f"memory is {memory / 2**20:.0f} MiB; at least {2 * each / 2**20:.0f} MiB are needed, two pictures' gradients")
-    if min(n, held) * each > psutil.virtual_memory().available:
+    if min(n, held) * each > free_host_memory():
         raise InvalidInput(f"{n} pictures need {min(n, held) * each / 2**30:.1f} GiB of free memory; memory= takes less")
     size = n if held >= n else held // 2
     kernel = np.empty((n * c, n * c))

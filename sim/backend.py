@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from theory.errors import InvalidInput
-from theory.numeric.solvers.plan import free_host_memory
+from theory.host_memory import free_host_memory
 
 BACKENDS = ("auto", "numpy", "cupy", "torch")
 

@@ -10,9 +10,9 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
-import psutil
 
 from theory.errors import InvalidInput
+from theory.host_memory import free_host_memory
 from theory.problem import LabelledSet
 
 SUFFIXES = (".npz", ".csv", ".parquet")
@@ -146,7 +146,7 @@ def load(where: str, label: str = "y") -> LabelledSet:
 
 
 def _check_size(where: str, size: int) -> None:
-    available = psutil.virtual_memory().available
+    available = free_host_memory()
     if size > available / 4:
         raise InvalidInput(
             f"{where!r} holds {size / 2**30:.1f} GiB; at most a quarter of the free memory, {available / 2**32:.1f} GiB, is allowed"

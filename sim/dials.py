@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from sim.rng import generator
-from sim.tasks import DigitsTask, SphereTask, check_count
+from sim.tasks import DigitsTask, SphereTask, check_count, check_number
 from theory.errors import InvalidInput
 from theory.numeric.gram import relu_gram
 from theory.problem import TransferProblem
@@ -70,9 +70,7 @@ class DialTask:
                 raise InvalidInput(f"{name} is {getattr(self, name)!r}; one of {', '.join(map(repr, allowed))} is allowed")
         check_count("teacher_seed", self.teacher_seed, 0)
         for name, high in (("input_similarity", 1), ("label_angle", 180)):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= high:
-                raise InvalidInput(f"{name} is {value!r}; a number in [0, {high}] is allowed")
+            check_number(name, getattr(self, name), 0, high)
         self._base()  # which checks all else
 
     @property

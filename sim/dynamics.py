@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import numpy as np
-import psutil
 
 from sim.blocked import HostNets
 from sim.descent import Descent, Event, descend
 from sim.plan import MEMORY_MODES, check_memory
+from theory.host_memory import free_host_memory
 from theory.threads import workers
 
 __all__ = ["MEMORY_MODES", "BlockedNet", "Descent", "choose_memory", "workers"]
@@ -17,7 +17,7 @@ __all__ = ["MEMORY_MODES", "BlockedNet", "Descent", "choose_memory", "workers"]
 
 def choose_memory(width: int, n_samples: int) -> str:
     """The fastest mode whose activity record takes at most a quarter of the memory that is free now."""
-    budget = psutil.virtual_memory().available / 4
+    budget = free_host_memory() / 4
     for mode, size in (("byte", width * n_samples), ("bit", width * n_samples / 8)):
         if size <= budget:
             return mode

@@ -9,7 +9,7 @@ import numpy as np
 
 from sim.datasets import digits_images, mnist_images, unit_rows
 from sim.rng import generator
-from sim.tasks import check_count
+from sim.tasks import check_count, check_number
 from theory.errors import InvalidInput
 from theory.problem import TransferProblem
 
@@ -52,8 +52,7 @@ class PairTask:
             raise InvalidInput(f"digits is {self.digits!r}; two different classes from 0 to 9 are allowed")
         if self.n_target > 999:
             raise InvalidInput(f"n_target is {self.n_target}; at most 999 of the 1,000 digits of two classes is allowed")
-        if not isinstance(self.random_share, (int, float)) or not 0 <= self.random_share <= 1:
-            raise InvalidInput(f"random_share is {self.random_share!r}; a number in [0, 1] is allowed")
+        check_number("random_share", self.random_share, 0, 1)
 
     def problem(self) -> TransferProblem:
         """The problem these settings describe; the same settings give the same problem."""

@@ -62,9 +62,7 @@ class SphereTask:
         for name in ("n_source", "n_target", "n_test"):
             check_count(name, getattr(self, name), 1)
         for name, low, high in (("input_similarity", 0, 1), ("label_similarity", -1, 1), ("label_noise", 0, math.inf)):
-            value = getattr(self, name)
-            if not isinstance(value, (int, float)) or not low <= value <= high or math.isinf(value):
-                raise InvalidInput(f"{name} is {getattr(self, name)!r}; a finite number in [{low}, {high}] is allowed")
+            check_number(name, getattr(self, name), low, high)
         if self.teacher not in _TEACHERS:
             raise InvalidInput(f"teacher is {self.teacher!r}; one of {', '.join(map(repr, _TEACHERS))} is allowed")
 
@@ -124,8 +122,7 @@ class DigitsTask:
         check_count("seed", self.seed, 0)
         if self.labels not in ("parity", "classes"):
             raise InvalidInput(f"labels is {self.labels!r}; 'parity' or 'classes' is allowed")
-        if not isinstance(self.label_noise, (int, float)) or not 0 <= self.label_noise <= 1:
-            raise InvalidInput(f"label_noise is {self.label_noise!r}; a number in [0, 1] is allowed")
+        check_number("label_noise", self.label_noise, 0, 1)
         for name in ("n_source", "n_target", "n_test"):
             check_count(name, getattr(self, name), 1)
         if self.n_source > 1797 or self.n_target + self.n_test > 5000:
@@ -161,6 +158,13 @@ def check_count(name: str, value: int, least: int) -> None:
     """Raise `InvalidInput` unless `value` is a whole number of at least `least`."""
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
         raise InvalidInput(f"{name} is {value!r}; a whole number ≥ {least} is allowed")
+
+
+def check_number(name: str, value: float, least: float, most: float = math.inf) -> None:
+    """Raise `InvalidInput` unless `value` is a finite number from `least` to `most`."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not least <= value <= most or not math.isfinite(value):
+        allowed = f"in [{least:g}, {most:g}]" if math.isfinite(most) else f"≥ {least:g}"
+        raise InvalidInput(f"{name} is {value!r}; a number {allowed} is allowed")
 
 
 def _linear_quadratic(rng: np.random.Generator, d: int) -> tuple[Teacher, Teacher]:

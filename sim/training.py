@@ -9,7 +9,6 @@ from numbers import Real
 from typing import Any
 
 import numpy as np
-import psutil
 
 from sim.backend import Backend, resolve_backend
 from sim.blocked import HostNets
@@ -20,6 +19,7 @@ from sim.plan import Plan, check_memory, plan
 from sim.stages import Limits, Run
 from theory.arrays import to_numpy
 from theory.errors import InvalidInput
+from theory.host_memory import free_host_memory
 from theory.numeric.gram import relu_gram
 from theory.numeric.spectrum import GramSpectrum
 from theory.outcome import TransferOutcome
@@ -270,7 +270,7 @@ def _frozen(
 ) -> list[TransferOutcome]:
     """The frozen rung of one net in closed form; step by step where its Gram matrix does not fit in half the free memory."""
     W, a = net
-    available = min(psutil.virtual_memory().available, backend.free_memory())
+    available = min(free_host_memory(), backend.free_memory())
     with workers(threads) as run_map:
         nets = _nets(backend, W[None], a[None], run_map, how)
         if frozen_gram_bytes(problem) > available / 2:

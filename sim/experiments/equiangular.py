@@ -9,7 +9,7 @@ import numpy as np
 
 from sim.datasets import unit_rows
 from sim.rng import generator
-from sim.tasks import check_count
+from sim.tasks import check_count, check_number
 from theory.errors import InvalidInput
 from theory.problem import TransferProblem
 
@@ -49,10 +49,10 @@ class EquiangularTask:
         check_count("seed", self.seed, 0)
         for name in ("n_source", "n_target"):
             check_count(name, getattr(self, name), 2)
-        for name, high in (("cosine", 1.0), ("spread", math.inf), ("label_noise", math.inf)):
-            value = getattr(self, name)
-            if not isinstance(value, (int, float)) or not 0 <= value < high:
-                raise InvalidInput(f"{name} is {value!r}; a number in [0, {high:g}) is allowed")
+        if isinstance(self.cosine, bool) or not isinstance(self.cosine, (int, float)) or not 0 <= self.cosine < 1:
+            raise InvalidInput(f"cosine is {self.cosine!r}; a number in [0, 1) is allowed")
+        for name in ("spread", "label_noise"):
+            check_number(name, getattr(self, name), 0)
 
     @property
     def label(self) -> str:

@@ -112,7 +112,8 @@ class Config:
             source_steps=50,
             target_steps=80,
             small_widths=tuple(4**e for e in range(3, 8 if name == "standard" else 9)),
-            seeds=8 if name == "standard" else 32,
+            seeds=16 if name == "standard" else 32,
+            dtype="float32",
         )
 
     def families(self) -> dict[str, list[SphereTask | DigitsTask]]:

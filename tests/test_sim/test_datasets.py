@@ -81,10 +81,7 @@ def test_what_cannot_be_used_is_explained(tmp_path, name, make, message):
 def test_files_larger_than_memory_are_refused_with_the_numbers(tmp_path, monkeypatch):
     np.savez(tmp_path / "a.npz", X=X, y=y)
 
-    class Memory:
-        available = 1000
-
-    monkeypatch.setattr(datasets.psutil, "virtual_memory", lambda: Memory)
+    monkeypatch.setattr(datasets, "free_host_memory", lambda: 1000)
     with pytest.raises(InvalidInput, match=r"holds .* GiB; at most a quarter of the free memory"):
         load(str(tmp_path / "a.npz"))
 
@@ -92,11 +89,7 @@ def test_files_larger_than_memory_are_refused_with_the_numbers(tmp_path, monkeyp
 def test_an_archive_that_grows_beyond_memory_is_refused_before_it_is_unpacked(tmp_path, monkeypatch):
     np.savez_compressed(tmp_path / "zeros.npz", X=np.zeros((1000, 1000)), y=np.zeros(1000))
     compressed = (tmp_path / "zeros.npz").stat().st_size
-
-    class Memory:
-        available = 8 * compressed
-
-    monkeypatch.setattr(datasets.psutil, "virtual_memory", lambda: Memory)
+    monkeypatch.setattr(datasets, "free_host_memory", lambda: 8 * compressed)
     with pytest.raises(InvalidInput, match="at most a quarter of the free memory"):
         load(str(tmp_path / "zeros.npz"))
 

@@ -115,7 +115,7 @@ def test_pooling_keeps_the_mean_and_constants(size, margin, seed):
     [
         (SphereTask, {"dimension": 2}, "dimension is 2; a whole number ≥ 3"),
         (SphereTask, {"n_source": 0}, "n_source is 0"),
-        (SphereTask, {"input_similarity": 1.5}, r"input_similarity is 1.5; a finite number in \[0, 1\]"),
+        (SphereTask, {"input_similarity": 1.5}, r"input_similarity is 1.5; a number in \[0, 1\]"),
         (SphereTask, {"label_similarity": -2.0}, "label_similarity is -2.0"),
         (SphereTask, {"label_noise": float("inf")}, "label_noise is inf"),
         (SphereTask, {"label_noise": float("nan")}, "label_noise is nan"),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import math
-import sys
 import threading
 import time
 
@@ -32,7 +31,6 @@ from theory.numeric.solvers import (
     lanczos_apply,
     largest_eigenvalue,
     operators,
-    plan,
 )
 from theory.numeric.solvers.lanczos import descent
 from theory.numeric.spectrum import GramSpectrum, integral_filter, residual_filter
@@ -533,25 +531,6 @@ def test_two_over_the_largest_eigenvalue_has_no_limit_by_any_solver(seed):
         for solver in ("eigh", "cholesky", "lanczos", "conjugate-gradients"):
             with pytest.raises(UnstableStep, match=r"has no limit to train to|diverges"):
                 predict(transfer, Schedule(source_lr=lr), solver=solver)
-
-
-def test_memory_of_a_control_group_is_what_its_limit_leaves(tmp_path):
-    assert plan._free_of_group(tmp_path) == sys.maxsize
-    (tmp_path / "memory").mkdir()
-    for name, text in (("limit_in_bytes", "5000\n"), ("usage_in_bytes", "4000\n"), ("stat", "inactive_file 1\ntotal_inactive_file 300\n")):
-        (tmp_path / "memory" / f"memory.{name}").write_text(text)
-    assert plan._free_of_group(tmp_path) == 1300
-    for name, text in (("max", "9000\n"), ("current", "9500\n"), ("stat", "anon 7\ninactive_file 200\n")):
-        (tmp_path / f"memory.{name}").write_text(text)
-    assert plan._free_of_group(tmp_path) == 0
-    (tmp_path / "memory.max").write_text("max\n")
-    assert plan._free_of_group(tmp_path) == 1300
-
-
-def test_free_memory_is_the_least_of_machine_group_and_process(monkeypatch):
-    for name, free in (("_free_of_group", 5000), ("_free_of_process", 4000)):
-        monkeypatch.setattr(plan, name, lambda *_, free=free: free)
-        assert plan.free_host_memory() == free
 
 
 def test_recorded_steps_take_memory():

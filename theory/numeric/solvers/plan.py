@@ -5,13 +5,12 @@ from __future__ import annotations
 import math
 import sys
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import array_api_compat as compat
-import psutil
 
 from theory.arrays import Array
 from theory.errors import InvalidInput, TooLarge
+from theory.host_memory import free_host_memory
 from theory.numeric.solvers.cholesky import BLOCK as CHOLESKY_BLOCK
 
 SOLVERS = ("auto", "eigh", "cholesky", "lanczos", "conjugate-gradients")
@@ -94,40 +93,6 @@ def free_memory(like: Array) -> int:
     if compat.is_cupy_array(like):
         return int(sys.modules["cupy"].cuda.runtime.memGetInfo()[0])
     return free_host_memory()
-
-
-def free_host_memory() -> int:
-    """Bytes that this process may still take: of what is free on the machine, what its control group and its own limit leave."""
-    return min(int(psutil.virtual_memory().available), _free_of_group(Path("/sys/fs/cgroup")), _free_of_process())
-
-
-def _free_of_process() -> int:
-    """Bytes that `ulimit -v` leaves; without a limit, more than any machine has."""
-    try:
-        import resource
-    except ImportError:
-        return sys.maxsize
-    most = resource.getrlimit(resource.RLIMIT_AS)[0]
-    return sys.maxsize if most == resource.RLIM_INFINITY else max(0, most - int(psutil.Process().memory_info().vms))
-
-
-def _free_of_group(root: Path) -> int:
-    """Bytes that a container's or a batch system's limit leaves, read from its control group; without a limit, more than any machine has.
-
-    What the system keeps of files, and would give up, counts as free.
-    """
-    for limit, used, kept in (
-        ("memory.max", "memory.current", "inactive_file"),
-        ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", "total_inactive_file"),
-    ):
-        try:
-            most, taken = (int((root / name).read_text()) for name in (limit, used))
-            stat = dict(line.split() for line in (root / limit).with_name("memory.stat").read_text().splitlines())
-        except (OSError, ValueError):
-            # No such version of control groups here, or the limit is "max".
-            continue
-        return max(0, most - taken + int(stat.get(kept, 0)))
-    return sys.maxsize
 
 
 def choose(solver: str, sizes: Sizes, *, finite: bool, plain: bool, free: int) -> str:
