@@ -65,12 +65,18 @@ AXES = (
         name="gradient steps, number", task="run_of_steps", vary="steps", order=_STEP, exponent=1,
         sizes=(2, 4, 8, 16, 32, 64), fixed={"n": 256, "d": 64, "width": 16384},
     ),
-    Axis(name="Gram matrix, points", task="gram", vary="n", order=_GRAM, exponent=2, sizes=(500, 1000, 2000, 4000, 8000), fixed={"d": 100}),
+    Axis(
+        name="Gram matrix, points", task="gram", vary="n", order=_GRAM, exponent=2,
+        sizes=(500, 1000, 2000, 4000, 8000, 16000), fixed={"d": 100},
+    ),
     Axis(
         name="Gram matrix, dimension", task="gram", vary="d", order=_GRAM, exponent=1,
         sizes=(64, 256, 1024, 4096, 16384), fixed={"n": 2000},
     ),
-    Axis(name="prediction, points", task="predict", vary="n", order=_SOLVE, exponent=3, sizes=(250, 500, 1000, 2000), fixed={"d": 50}),
+    Axis(
+        name="prediction, points", task="predict", vary="n", order=_SOLVE, exponent=3,
+        sizes=(250, 500, 1000, 2000, 4000), fixed={"d": 50},
+    ),
 )  # fmt: skip
 
 

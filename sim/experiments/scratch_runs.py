@@ -45,6 +45,8 @@ class ScratchRun:
         Factor on the labels.
     random_labels : bool
         Fair coin flips in place of the task's labels: nothing is harder to fit.
+    compare : bool
+        Whether to hold the nets against infinite width and their frozen kernels.
     dtype : "float64" or "float32"
     """
 
@@ -59,6 +61,7 @@ class ScratchRun:
     antisymmetric: bool = True
     label_scale: float = 1.0
     random_labels: bool = False
+    compare: bool = True
     dtype: str = "float64"
 
     @property
@@ -123,11 +126,11 @@ def train(run: ScratchRun) -> dict[str, Any]:
     Returns
     -------
     dict
-        `nets`, a list with for each net: `records`, one for each recorded step: `displacement` and `loss` of the net,
-        `frozen_displacement` and `frozen_loss` of its own frozen kernel; and parts of the output gap to infinite width, each a pair of
-        lists, on training and on test points, relative to the length of the infinite-width outputs there: `start`, what is left of the
-        initial outputs; `sampling`, the rest of the gap of the frozen kernel; `drift`, net less frozen kernel. And `sharpness`, `η λ_max`
-        of the net's kernel after the last step.
+        `nets`, a list with for each net: `records`, one for each recorded step unless nothing is compared: `displacement` and `loss` of
+        the net, `frozen_displacement` and `frozen_loss` of its own frozen kernel; and parts of the output gap to infinite width, each a
+        pair of lists, on training and on test points, relative to the length of the infinite-width outputs there: `start`, what is left
+        of the initial outputs; `sampling`, the rest of the gap of the frozen kernel; `drift`, net less frozen kernel. And `sharpness`, `η
+        λ_max` of the net's kernel after the last step.
     """
     # One thread for all of it, asked for once: each question costs as much as a small net.
     with at_most_threads(1), workers() as run_map:
@@ -159,7 +162,7 @@ def _train(run: ScratchRun, seed: int, run_map: Callable[..., Any]) -> dict[str,
         return np.concatenate([y - stages.residual(spectrum, y - start[:n], lr, k), start[n:] + cross @ gamma])
 
     records, nothing = [], np.zeros(len(points))
-    for k in run.steps:
+    for k in run.steps if run.compare else ():
         predicted, frozen = outputs(about.spectrum, about.cross, nothing, k), outputs(own, cross, start, k)
         from_zero = outputs(own, cross, nothing, k)
         sizes = np.linalg.norm(predicted[:n]), np.linalg.norm(predicted[n:])
