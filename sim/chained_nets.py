@@ -65,16 +65,17 @@ def chain_net(spec: ChainSpec) -> dict[str, Any]:
 
     Returns
     -------
-    dict of `frozen` and `trained`, each with `summary`'s numbers, and `drift`: outputs on all sets at the end, trained less frozen, over
-    the length of the predicted ones.
+    dict of `frozen` and `trained`, each with `summary`'s numbers, and `drift`: outputs on all sets once each was trained on, trained less
+    frozen, over the length of the predicted ones.
     """
     theory = theory_of(spec.task, spec.order, spec.steps)
     trained, frozen = simulate_chain(stages_of(spec.task, spec.order, spec.steps), width=spec.width, seed=spec.seed, dtype=spec.dtype)
-    last = [np.concatenate([u[-1] for u in run.outputs]) for run in (trained, frozen, theory)]
+    once = len(theory.outputs) - 1
+    found, own, expected = (np.concatenate([u[once] for u in run.outputs]) for run in (trained, frozen, theory))
     return {
         "frozen": summary(frozen, theory, spec.task),
         "trained": summary(trained, theory, spec.task),
-        "drift": ((last[0] - last[1]) / np.linalg.norm(last[2])).tolist(),
+        "drift": ((found - own) / np.linalg.norm(expected)).tolist(),
     }
 
 
