@@ -52,6 +52,13 @@ def steps_axis(axes: Axes, last: float) -> None:
     axes.set_xlabel("pretraining steps on the source")
 
 
+def legend_above(figure: Figure, handles: Sequence[Any], labels: Sequence[str], **settings: Any) -> None:
+    """One legend above a figure, in as many columns as its width has room for."""
+    # An entry takes its words, at about a sixteenth of an inch a letter, its handle and the space to the next.
+    room = figure.get_figwidth() / (max(map(len, labels)) / 16 + 0.55)
+    figure.legend(handles, labels, loc="outside upper center", ncols=max(1, min(len(labels), int(room))), **settings)
+
+
 def legend_of_rungs(figure: Figure, axes: Axes, seeds: int) -> None:
     """One legend above a figure whose panels all hold theory, frozen kernel and trained net."""
     handles, labels = axes.get_legend_handles_labels()

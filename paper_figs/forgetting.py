@@ -37,9 +37,7 @@ def draw(record: dict[str, Any], folder: Path) -> list[Path]:
                     points(panel, steps, [c[rung] for c in here], {**mark, "color": colour, "label": None, "markersize": 4})
             panel.set(xscale="log", title=f"{family}, {k} pretraining steps", xlabel="fine-tuning steps")
         row[0].set_ylabel("rise of the loss on the source")
-        # Room above what rises from the left.
-        row[-1].set_ylim(top=1.15 * row[-1].get_ylim()[1])
-        row[-1].legend(fontsize=7, loc="upper left")
+        row[-1].legend(fontsize=7, loc="upper left", bbox_to_anchor=(1.01, 1))
     config = record["config"]
     nets = f"mean of {len(record['seeds'])}, width {config['width']:,}, ± 2 s.e."
     figure.suptitle(f"Lines: theory.   Hollow: frozen kernel, filled: trained nets ({nets})", fontsize=8)

@@ -9,7 +9,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from paper_figs.drawing import PALETTE, new_figure, save
+from paper_figs.drawing import PALETTE, legend_above, new_figure, save
 
 NAME = "generalisation"
 NEEDS = "generalisation"
@@ -43,7 +43,7 @@ def draw(record: dict[str, Any], folder: Path) -> list[Path]:
     _order_of_tasks(axes[1, 2], results)
     seeds = len(record["seeds"])
     handles, labels = axes[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper center", ncols=len(labels), title=f"MNIST digits, means of {seeds} draws ± 2 s.e.")
+    legend_above(figure, handles, labels, title=f"MNIST digits, means of {seeds} draws ± 2 s.e.")
     return save(figure, _rows(results), folder, NAME)
 
 

@@ -11,7 +11,7 @@ from matplotlib.colors import LogNorm
 from matplotlib.lines import Line2D
 from matplotlib.ticker import NullLocator
 
-from paper_figs.drawing import PALETTE, new_figure, save
+from paper_figs.drawing import PALETTE, legend_above, new_figure, save
 from paper_figs.powers import power_words, sure, thousands
 
 NAME = "scale_plane"
@@ -44,7 +44,7 @@ def draw(record: dict[str, Any], folder: Path) -> list[Path]:
     handles, labels = axes[0, 1].get_legend_handles_labels()
     handles += [Line2D([], [], color="black", linewidth=1.2), Line2D([], [], color="0.6", linestyle="--", linewidth=0.7)]
     words = [*(f"{label} (mean of {len(record['seeds'])}, ± 2 s.e.)" for label in labels), "theory, first order", "equal κ√m"]
-    figure.legend(handles, words, loc="outside upper center", ncols=len(words))
+    legend_above(figure, handles, words)
     rows = [{**{k: c[k] for k in ("task", "quantity", "width", "product", "scale")}, **c["drift"]} for c in results["cells"]]
     return save(figure, rows, folder, NAME)
 

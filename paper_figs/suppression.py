@@ -8,7 +8,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from paper_figs.drawing import PALETTE, new_figure, save
+from paper_figs.drawing import PALETTE, legend_above, new_figure, save
 
 NAME = "suppression"
 NEEDS = "suppression"
@@ -35,7 +35,7 @@ def draw(record: dict[str, Any], folder: Path) -> list[Path]:
     dot: dict[str, Any] = {"marker": "o", "markersize": 3.5, "linestyle": "none", "color": "0.3"}
     handles += [Line2D([], [], color="0.3", linewidth=1.8), Line2D([], [], markerfacecolor="white", **dot), Line2D([], [], **dot)]
     labels += ["theory", *(f"{rung} (mean of {len(record['seeds'])}, ± 2 s.e.)" for rung in ("frozen kernel", "trained net"))]
-    figure.legend(handles, labels, loc="outside upper center", ncols=len(labels), fontsize=7.5)
+    legend_above(figure, handles, labels)
     names = ("task", "source_steps", "mode", "value", "multiplicity", "predicted")
     rows = [
         {
@@ -79,5 +79,8 @@ def _panel(panel: Axes, cells: list[dict[str, Any]]) -> None:
     names = [
         mode.replace("the principal component", "principal").replace("all other modes", "all\nother").replace(" (", "\n(") for mode in modes
     ]
+    if len(modes) > 4:
+        names = [name.replace("mode ", "") for name in names]
+        panel.set_xlabel("mode, by eigenvalue")
     panel.set_xticks(range(len(modes)), names, fontsize=7.5)
     panel.grid(axis="x", visible=False)

@@ -60,7 +60,7 @@ def test_the_numbers_are_those_of_the_records():
     by_name = {r["experiment"]: r for r in records()}
     cells = by_name["ladder"]["results"]["cells"]
     for quantity, form in (("displacement", "{:.2f}"), ("gradient_energy", "{:.1f}")):
-        (cell,) = (c for c in cells if c["quantity"] == quantity and "parity" in c["task"] and c["source_steps"] == 200)
+        (cell,) = (c for c in cells if c["quantity"] == quantity and "parity" in c["task"] and c["source_steps"] == 100)
         mean, error, predicted = (form.format(v) for v in (cell["trained"]["mean"], cell["trained"]["standard_error"], cell["predicted"]))
         assert f"{mean} ± {error} for {predicted}" in TEXT
     fits = {(f["task"][:6], f["quantity"], f["gap"], f["part"]): f["fit"] for f in by_name["width_law"]["results"]["fits"]}
@@ -93,8 +93,41 @@ def test_the_numbers_on_switching_and_scales_are_those_of_the_records():
 
 
 def test_the_seconds_are_those_of_the_records():
-    seconds = sum(r["provenance"]["wall_seconds"] for r in records() if "work_seconds" in r["provenance"])
-    assert f"simulations take {seconds:.0f} s" in TEXT
+    simulations = [r["provenance"] for r in records() if "work_seconds" in r["provenance"]]
+    minutes, memory = sum(p["wall_seconds"] for p in simulations) / 60, max(p["peak_memory_bytes"] for p in simulations) / 2**30
+    assert f"(they take {minutes:.0f} minutes on 2 cores" in TEXT
+    assert f"at most {memory:.1f} GiB" in TEXT
+
+
+def test_the_speeds_are_those_of_the_benchmarks():
+    report = json.loads((ROOT / "benchmarks" / "results" / "bench.json").read_text(encoding="utf-8"))
+    times = {
+        (c["name"], peer["name"].split(",")[0]): peer["times_slower"]
+        for c in report["comparisons"]
+        # The best of a peer's ways comes last here, and stays.
+        for peer in sorted(c["contenders"], key=lambda each: -each.get("times_slower", {}).get("median", 0))
+        if "times_slower" in peer
+    }
+
+    def ratio(*which, digits=1):
+        return f"{times[which]['median']:.{digits}f}"
+
+    step = "gradient_step_d32"
+    assert (
+        "torch autograd {} ×, torch.compile {} ×, JAX {} ×".format(*(ratio(step, p) for p in ("torch autograd", "torch.compile", "JAX")))
+        in TEXT
+    )
+    shares = [100 * times[f"gradient_step_{d}", "float32 matrix products of as many flops"]["median"] for d in ("d128", "d256")]
+    assert "{:.0f} % and {:.0f} %".format(*shares) in TEXT
+    assert f"plain NumPy {ratio('gram', 'plain NumPy')} ×, neural-tangents {ratio('gram', 'neural-tangents')} ×" in TEXT
+    kernel = times["empirical_kernel", "torch.func Jacobians"]["median"]
+    assert f"neural-tangents {ratio('empirical_kernel', 'neural-tangents')} × at its best, torch.func {kernel:.0f} ×" in TEXT
+    assert f"Arb's own solver {ratio('certify', 'arb_mat.solve')} ×" in TEXT
+    net, exact, products = report["sizes"]
+    assert f"trains within {net['peak_bytes'] / 2**30:.1f} GiB" in TEXT
+    assert f"| {exact['seconds']:.0f} s, {exact['peak_bytes'] / 2**30:.1f} GiB |" in TEXT
+    rate, hours = products["notes"]["million entries a second, measured at full size"], products["notes"]["hours to solve, extrapolated"]
+    assert f"{rate:.0f} million entries a second; {hours:.1f} hours to solve, extrapolated" in TEXT
 
 
 def percent(value, digits):

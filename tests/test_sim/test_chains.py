@@ -107,4 +107,4 @@ def test_claims_hold_for_nets_and_fail_for_a_wrong_theory():
     faster = {**right, "left": [*right["left"][:-1], right["left"][-1] / 2]}
     failed = verdicts(_cycle_claims(cycle, faster, nets, "", 2048))
     for rung in ("frozen kernel", "trained net"):
-        assert failed[f"{rung}: factor by which a sweep shrinks what is left on all sets"] == {"failed"}
+        assert failed[f"{rung}: factor by which a sweep shrinks what is left on all sets, geometric mean"] == {"failed"}
