@@ -6,12 +6,16 @@ import hashlib
 import shutil
 import subprocess
 import sys
+import sysconfig
 from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks.harness import ROOT, NotRun
 
 PEERS = Path(__file__).resolve().parent / "peers"
+
+INHERITS = "# inherits: main"
+"""A list that begins with this line finds what the bench's own environment has, such as torch, and installs only the rest."""
 
 
 class PeerEnvironments:
@@ -46,17 +50,23 @@ class PeerEnvironments:
             return python
         self._say(f"  installing {name} into {home}")
         shutil.rmtree(home, ignore_errors=True)
-        for step in (
-            [sys.executable, "-m", "venv", str(home)],
-            [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--requirement", str(requirements)],
-        ):
-            try:
-                subprocess.run(step, check=True, capture_output=True, text=True)
-            except (OSError, subprocess.CalledProcessError) as error:
-                self._failed[name] = f"its environment cannot be made: {_reason(error)}"
-                raise NotRun(self._failed[name]) from None
+        pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        try:
+            _run([sys.executable, "-m", "venv", str(home)])
+            if requirements.read_text(encoding="utf-8").startswith(INHERITS):
+                # After the environment's own packages on the path, so that these win.
+                site = _run([str(python), "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"]).strip()
+                (Path(site) / "main.pth").write_text(sysconfig.get_path("purelib") + "\n", encoding="utf-8")
+            _run([*pip, "--requirement", str(requirements)])
+        except (OSError, subprocess.CalledProcessError) as error:
+            self._failed[name] = f"its environment cannot be made: {_reason(error)}"
+            raise NotRun(self._failed[name]) from None
         stamp.write_text(wanted)
         return python
+
+
+def _run(command: list[str]) -> str:
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
 
 def _reason(error: OSError | subprocess.CalledProcessError) -> str:

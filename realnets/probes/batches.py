@@ -101,7 +101,8 @@ def chosen_parameters(model: nn.Module, layers: Iterable[str] | None = None) -> 
     InvalidInput
         For a layer that does not exist, or if nothing is left.
     """
-    named = dict(model.named_parameters())
+    # A tied parameter has several names, any of which may be asked for; it is one parameter all the same.
+    named = dict(model.named_parameters(remove_duplicate=False))
     if layers is None:
         chosen = {name: p for name, p in named.items() if p.requires_grad}
     else:
@@ -114,4 +115,7 @@ def chosen_parameters(model: nn.Module, layers: Iterable[str] | None = None) -> 
         chosen = {name: p for name, p in named.items() if any(name == layer or name.startswith(f"{layer}.") for layer in wanted)}
     if not chosen:
         raise InvalidInput("no parameter of the model requires a gradient; at least one, or layers=, is needed")
-    return chosen
+    first: dict[nn.Parameter, str] = {}
+    for name, p in chosen.items():
+        first.setdefault(p, name)
+    return {name: p for p, name in first.items()}

