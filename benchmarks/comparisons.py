@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import inputs
+from benchmarks import curvature, inputs
 from benchmarks.accuracy import largest_errors
 from benchmarks.harness import Comparison, Entrant
 
@@ -154,7 +154,13 @@ COMPARISONS: dict[str, Callable[[bool], Comparison]] = {
     "gram": gram,
     "empirical_kernel": empirical_kernel,
     "certify": lambda gpu: certify(),
+    "curvature_product_tanh": lambda gpu: curvature.product("tanh"),
+    "curvature_product_resnet20": lambda gpu: curvature.product("resnet20"),
+    "curvature_top_tanh": lambda gpu: curvature.top_tanh(),
+    "curvature_top_resnet20": lambda gpu: curvature.top_resnet(),
+    "curvature_trace": lambda gpu: curvature.trace(),
+    "curvature_density": lambda gpu: curvature.density(),
 }
 
-ON_A_GPU = tuple(name for name in COMPARISONS if name != "certify")
+ON_A_GPU = tuple(name for name in COMPARISONS if name != "certify" and not name.startswith("curvature"))
 """Those that a card has a part in."""

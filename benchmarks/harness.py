@@ -59,6 +59,8 @@ class Entrant:
         Of contenders that are forms of one: the target holds for the fastest of them.
     most_rounds : int, optional
         For work too slow to repeat in every round.
+    compared : bool
+        Whether its numbers must be ptoq's; otherwise the comparison's `finish` says how far off they are.
     """
 
     name: str
@@ -69,6 +71,7 @@ class Entrant:
     target: float | None = None
     group: str | None = None
     most_rounds: int | None = None
+    compared: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -208,7 +211,7 @@ def run(comparison: Comparison, python_of: Environments, say: Callable[[str], ob
                     contender.ask(do="check", out=str(folder / "outputs.npz"))
                     with np.load(folder / "outputs.npz") as checked:
                         outputs[entrant.name] = dict(checked)
-                    if entrant.name != first and first in outputs and entrant.task is None:
+                    if entrant.name != first and first in outputs and entrant.task is None and entrant.compared:
                         report["differs_by"] = compare(outputs[entrant.name], outputs[first], comparison.tolerance)
                     report["status"], seconds[entrant.name] = "ran", []
                 except (NotRun, Different) as error:

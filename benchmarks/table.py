@@ -69,8 +69,8 @@ def _comparison(comparison: dict[str, Any]) -> list[str]:
     few = [f"{c['name']}: {c['seconds']['n']}" for c in comparison["contenders"] if c["status"] == "ran" and c["seconds"]["n"] != rounds]
     notes = [f"{rounds} rounds{' (' + '; '.join(few) + ')' if few else ''}.", comparison["note"], *_remarks(comparison["contenders"])]
     if errors:
-        head += [f"largest error, {place}" for place in _places(errors)]
-        notes.append("Errors are against exact values, relative to ‖x‖‖z‖/2.")
+        head += [f"{comparison.get('error_name', 'largest error')}, {place}" for place in _places(errors)]
+        notes.append(comparison.get("error_note", "Errors are against exact values, relative to ‖x‖‖z‖/2."))
     return [" ".join(note for note in notes if note), _table(head, rows)]
 
 

@@ -39,6 +39,10 @@ class RealnetsRun:
     """Name of the experiment; see: ptoq realnets list."""
     profile: Profile = "quick"
     """How much to run: smoke (seconds, too small to conclude), quick (minutes), standard (hours), full (a GPU's work)."""
+    model: str | None = None
+    """Another network than the profile's: efficientnet-lite0, small-cnn, resnet20, a torchvision CNN, or timm/NAME."""
+    data: str | None = None
+    """Another target: openmoji, mnist, digits, a torchvision set such as CIFAR-10, or a folder of pictures (a path with a /)."""
     device: Device = "auto"
     """Where to run; auto takes a CUDA device when there is one."""
     out: Path = OUT
@@ -52,7 +56,7 @@ class RealnetsRun:
         from realnets.experiments import run_experiment
         from sim import verdicts
 
-        record = run_experiment(self.name, self.profile, self.out / "records", self.device)
+        record = run_experiment(self.name, self.profile, self.out / "records", self.device, model=self.model, data=self.data)
         return report(verdicts.claims_of([record]), self.json)
 
 

@@ -88,7 +88,7 @@ def set_up(spec: FineTuned, cache: Cache, device: str) -> Setup:
         weights = epoch_file(pretrain(spec.source, cache, device, lambda pictures: None).folder, epoch)
     model = models.load(spec.model, len(pool.classes), start=spec.start, weights=weights, seed=spec.seed)
     model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return Setup(model, *tensors(split.train, device), split)
+    return Setup(model, *tensors(split.train, model), split)
 
 
 def fine_tune(
@@ -110,7 +110,6 @@ def fine_tune(
     steps : collection of int, optional
         At which to measure; by default at the start of every epoch and at the end.
     """
-    device = setup.inputs.device
     before = {name: w.detach().clone() for name, w in setup.model.named_parameters()}
     checkpoint = cache.folder / "checkpoints" / f"{key}.pt"
 
@@ -133,7 +132,7 @@ def fine_tune(
     moved = displacement(before, setup.model)
     result = {
         "train": evaluate(setup.model, setup.inputs, setup.labels),
-        "test": evaluate(setup.model, *tensors(setup.split.test, str(device))),
+        "test": evaluate(setup.model, *tensors(setup.split.test, setup.model)),
         "loss_by_epoch": [row["loss"] for row in rows],
         "along": watch.rows(),
         "displacement": moved.total.norm,

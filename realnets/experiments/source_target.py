@@ -86,10 +86,13 @@ class Config:
         long = cls(targets=targets, n_source=2000, n_test=700, pretraining=replace(_PRETRAINING, epochs=15), seeds=8)
         return long if name == "standard" else replace(long, model="resnet20", seeds=16)
 
-    def on(self, data: str) -> Config:
-        """The same with another target, of which the nearest source is one half."""
+    def on(self, model: str | None, data: str | None) -> Config:
+        """The same with another network or target; the nearest source is the other half of the target's set."""
+        changed = replace(self, model=model or self.model)
+        if data is None:
+            return changed
         nearest = replace(self.nearest, data=data)
-        return replace(self, nearest=nearest, targets=(replace(nearest, half=1),))
+        return replace(changed, nearest=nearest, targets=(replace(nearest, half=1),))
 
     def sources(self) -> tuple[Pool, ...]:
         """All of them, the nearest one first."""

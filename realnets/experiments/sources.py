@@ -76,9 +76,9 @@ def pretrain(source: Source, cache: Cache, device: str, progress: Callable[[int]
     if summary is None or not all(epoch_file(folder, epoch).exists() for epoch in range(source.recipe.epochs + 1)):
         started = time.perf_counter()
         pictures = source.pool.draw(source.n, source.seed)
-        inputs, labels = tensors(pictures, device)
         model = models.load(source.model, len(pictures.classes), start="random", seed=source.seed + _SEEDS_APART)
         model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        inputs, labels = tensors(pictures, model)
         checkpoint = folder / "checkpoint.pt"
         rows = train(model, inputs, labels, source.recipe, source.seed, checkpoint=checkpoint, keep_epochs=folder, progress=progress)
         reached = evaluate(model, inputs, labels)

@@ -8,9 +8,8 @@ Elsewhere it is built anew for each product, one batch at a time.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -22,14 +21,6 @@ from theory.host_memory import free_host_memory
 
 SHARE = 0.5
 """Of the free memory that graphs and vectors may take unless told otherwise; a backward pass needs room beside what it has saved."""
-
-
-@dataclass(frozen=True)
-class _Gradient:
-    """`∂(weight · L_b)/∂W` with its graph; parameters that the loss does not depend on, or only linearly, are left out."""
-
-    parts: tuple[Tensor, ...]
-    places: tuple[int, ...]
 
 
 class Hessian:
@@ -60,7 +51,6 @@ class Hessian:
         self.dtype = self._weights[0].dtype
         for w in self._weights:
             self.dtype = torch.promote_types(self.dtype, w.dtype)
-        self._mixed = any(w.dtype != self.dtype for w in self._weights)
         self.products = 0
         self.memory = int(SHARE * _free_memory(self.device)) if memory is None else memory
         self._kept = self._keep()
@@ -74,20 +64,15 @@ class Hessian:
             If the product is not finite.
         """
         self.products += 1
-        parts = [
-            v if w.ndim == 1 else v.view(w.shape)
-            for v, w in zip(torch.split(vector.to(self.dtype), self._sizes), self._weights, strict=True)
-        ]
-        if self._mixed:
-            parts = [v.to(w.dtype) for v, w in zip(parts, self._weights, strict=True)]
+        along = vector.to(self.dtype)
         if self._kept is None:
             total = torch.zeros(self.size, dtype=self.dtype, device=self.device)
             for gradient in self._gradients():
-                total += self._through(gradient, parts, keep=False)
+                total += self._through(gradient, along, keep=False)
         else:
-            total = self._through(self._kept[0], parts, keep=True)
+            total = self._through(self._kept[0], along, keep=True)
             for gradient in self._kept[1:]:
-                total += self._through(gradient, parts, keep=True)
+                total += self._through(gradient, along, keep=True)
         # The sum is the cheaper look; it may also overflow where no entry does.
         if not math.isfinite(total.sum().item()) and not torch.isfinite(total).all():
             odd = next(
@@ -101,29 +86,31 @@ class Hessian:
         parts = zip(self.shapes.items(), torch.split(vector, self._sizes), strict=True)
         return {name: part.reshape(shape) for (name, shape), part in parts}
 
-    def _through(self, gradient: _Gradient, vector: Sequence[Tensor], keep: bool) -> Tensor:
-        if not gradient.parts:
+    def _through(self, gradient: Tensor, vector: Tensor, keep: bool) -> Tensor:
+        if not gradient.requires_grad:
             return torch.zeros(self.size, dtype=self.dtype, device=self.device)
-        along = [vector[k] for k in gradient.places]
-        found = torch.autograd.grad(gradient.parts, self._weights, along, retain_graph=keep, allow_unused=True)
-        flat = [torch.zeros_like(w).view(-1) if part is None else part.reshape(-1) for part, w in zip(found, self._weights, strict=True)]
-        return torch.cat([part.to(self.dtype) for part in flat] if self._mixed else flat)
+        found = torch.autograd.grad(gradient, self._weights, vector, retain_graph=keep, allow_unused=True)
+        return torch.cat(
+            [torch.zeros_like(w).view(-1) if part is None else part.reshape(-1) for part, w in zip(found, self._weights, strict=True)]
+        )
 
-    def _gradients(self) -> Iterator[_Gradient]:
+    def _gradients(self) -> Iterator[Tensor]:
         samples = self._batches.samples
         for index, (inputs, labels) in enumerate(self._batches):
             yield self._gradient(inputs, labels, index, len(labels) / samples)
 
-    def _gradient(self, inputs: Tensor, labels: Tensor, index: int, weight: float) -> _Gradient:
+    def _gradient(self, inputs: Tensor, labels: Tensor, index: int, weight: float) -> Tensor:
+        """`∂(weight · L_b)/∂W`, flat, with its graph: flat, because splitting the vector is then left to the backward pass."""
         with torch.enable_grad():
             loss = batch_loss(self._loss, self._model(inputs), labels, index)
             if not loss.requires_grad:
-                return _Gradient((), ())
+                return torch.zeros(self.size, dtype=self.dtype, device=self.device)
             found = torch.autograd.grad(weight * loss, self._weights, create_graph=True, allow_unused=True)
-        curved = [(part, k) for k, part in enumerate(found) if part is not None and part.requires_grad]
-        return _Gradient(tuple(part for part, _ in curved), tuple(k for _, k in curved))
+            parts = [torch.zeros_like(w) if part is None else part for part, w in zip(found, self._weights, strict=True)]
+            # Parts may differ in dtype; `cat` takes the one that holds them all.
+            return torch.cat([part.reshape(-1) for part in parts])
 
-    def _keep(self) -> list[_Gradient] | None:
+    def _keep(self) -> list[Tensor] | None:
         sizes = [len(labels) for _, labels in self._batches]
         inputs, labels = next(iter(self._batches))
         one = self._saved_bytes(inputs[:1], labels[:1])

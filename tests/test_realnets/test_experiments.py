@@ -25,7 +25,7 @@ def records(tmp_path_factory):
 
 
 def test_names():
-    assert names() == ["sample_size", "kernel_prediction"]
+    assert names() == ["sample_size", "flatness", "source_target", "pretraining_epochs", "kernel_prediction"]
     assert PROFILES == sim.experiments.PROFILES
 
 
@@ -38,13 +38,14 @@ def test_smoke_writes_a_whole_record(records, name):
     assert made[name]["claims"]
     for claim in made[name]["claims"]:
         assert claim["verdict"] in ("held", "failed", "undecided")
-        assert claim["limit"] > 0
+        assert claim["limit"] >= 0
 
 
 @pytest.mark.parametrize("name", names())
 def test_a_second_run_comes_from_the_cache(records, name, monkeypatch):
     folder, made = records
-    monkeypatch.setattr("realnets.models.build", lambda *a, **k: pytest.fail("a network was built"))
+    for builder in ("build", "load"):
+        monkeypatch.setattr(f"realnets.models.{builder}", lambda *a, **k: pytest.fail("a network was built"))
     again = run_experiment(name, "smoke", folder / "again", "cpu", Cache(folder / "cache"))
     for key in ("claims", "results", "config"):
         assert again[key] == made[name][key]
@@ -110,6 +111,9 @@ def _trained(start, seed, accuracy, moved):
         "seed": seed,
         "test": {"accuracy": accuracy},
         "displacement": moved,
+        # At half of its way it was at ten times its last loss.
+        "loss_by_epoch": [1.0, 0.1],
+        "along": [{"displacement": moved * share} for share in (0, 0.5, 1)],
         "layers": {"a": moved, "b": moved / 2, "c": 1.0},
     }
 
@@ -117,9 +121,9 @@ def _trained(start, seed, accuracy, moved):
 @pytest.mark.parametrize(
     ("lead", "moved", "verdicts"),
     [
-        ((0.17, 0.16, 0.18), (0.4, 0.5, 0.45), ["held", "held", "held"]),
-        ((0.03, 0.02, 0.04), (2.4, 2.5, 2.6), ["failed", "failed", "failed"]),
-        ((0.01, 0.20, 0.05), (0.4, 1.5, 1.1), ["undecided", "undecided", "undecided"]),
+        ((0.17, 0.16, 0.18), (0.4, 0.5, 0.45), ["held"] * 4),
+        ((0.03, 0.02, 0.04), (2.4, 2.5, 2.6), ["failed"] * 4),
+        ((0.01, 0.20, 0.05), (0.4, 1.5, 1.1), ["undecided"] * 4),
     ],
 )
 def test_verdicts_on_sample_sizes(lead, moved, verdicts):
@@ -158,7 +162,7 @@ def test_verdicts_on_kernel_predictions(start, offs, valid, verdicts):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("sample", "smoke"), "'sample'; sample_size, kernel_prediction are allowed"),
+        (("sample", "smoke"), "'sample'; sample_size, flatness, source_target, pretraining_epochs, kernel_prediction are allowed"),
         (("sample_size", "tiny"), "'tiny'; one of 'smoke'"),
         (("sample_size", "smoke", "tpu"), "'auto', 'cpu', 'cuda'"),
     ],
