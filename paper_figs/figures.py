@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -16,60 +17,17 @@ REFERENCE = (_ROOT / "sim" / "results", _ROOT / "realnets" / "results")
 """Where the records are that come with the package."""
 
 
+_SIMULATED = (
+    "ladder", "width_law", "pretraining_stage", "generalisation", "gram_concentration", "initialisation", "orthogonal_drift", "drift_size",
+    "fresh_head", "guarantees", "population", "theorem_1", "theorem_2", "suppression", "along_gradient", "best_scale", "scale_plane",
+    "breakdown", "phase_diagram", "forgetting", "chains", "bounds_against_error",
+)  # fmt: skip
+_REAL = ("sample_size", "flatness", "source_target", "pretraining_epochs", "kernel_prediction")
+
+
 def modules() -> dict[str, ModuleType]:
     """Figure modules by name; each has `NAME`, `NEEDS` (its experiment) and `draw(record, folder)`."""
-    from paper_figs import (
-        along_gradient,
-        best_scale,
-        bounds_against_error,
-        breakdown,
-        chains,
-        drift_size,
-        forgetting,
-        fresh_head,
-        generalisation,
-        gram_concentration,
-        guarantees,
-        initialisation,
-        kernel_prediction,
-        ladder,
-        orthogonal_drift,
-        phase_diagram,
-        population,
-        pretraining_stage,
-        sample_size,
-        scale_plane,
-        suppression,
-        theorem_1,
-        theorem_2,
-        width_law,
-    )
-
-    simulated = (
-        ladder,
-        width_law,
-        pretraining_stage,
-        generalisation,
-        gram_concentration,
-        initialisation,
-        orthogonal_drift,
-        drift_size,
-        fresh_head,
-        guarantees,
-        population,
-        theorem_1,
-        theorem_2,
-        suppression,
-        along_gradient,
-        best_scale,
-        scale_plane,
-        breakdown,
-        phase_diagram,
-        forgetting,
-        chains,
-        bounds_against_error,
-    )
-    return {module.NAME: module for module in (*simulated, sample_size, kernel_prediction)}
+    return {name: import_module(f"paper_figs.{name}") for name in (*_SIMULATED, *_REAL)}
 
 
 def _package(experiment: str) -> str:

@@ -15,7 +15,7 @@ from realnets import data, models
 from realnets.experiments.pools import Pool, tensors
 from realnets.experiments.sources import Source, pretrain
 from realnets.experiments.watch import Watch
-from realnets.probes import displacement
+from realnets.probes.displacement import displacement
 from realnets.train import Recipe, epoch_file, evaluate, train
 from realnets.train.run import steps_of
 from sim.records import Cache

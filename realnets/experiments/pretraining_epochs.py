@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from realnets.experiments.cells import cells
-from realnets.experiments.fine_tuned import FineTuned, pictures_seen, trainer
+from realnets.experiments.fine_tuned import FineTuned, common_loss, moved_at_loss, pictures_seen, trainer
 from realnets.experiments.intervals import above
 from realnets.experiments.pools import Pool, hash_of
 from realnets.experiments.sources import Source, pretrain_all
@@ -111,6 +111,9 @@ def run(config: Config, cache: Cache, device: str = "cpu") -> dict[str, Any]:
         {"noise": spec.source.pool.label_noise if spec.source else None, "epoch": spec.epoch, "seed": spec.seed, **result}
         for spec, result in zip(specs, results, strict=True)
     ]
+    level = common_loss(found)
+    for cell in found:
+        cell["moved_at_equal_loss"] = moved_at_loss(cell, level)
     claims: list[Claim] = []
     summary: list[dict[str, Any]] = []
     accuracies = {
@@ -128,8 +131,8 @@ def run(config: Config, cache: Cache, device: str = "cpu") -> dict[str, Any]:
         for i, epoch in enumerate(config.epochs):
             runs = [_of(found, noise, epoch, seed) for seed in range(config.seeds)]
             about = {"noise": noise, "epoch": epoch}
-            moved = estimate([run["displacement"] for run in runs])
-            summary.append({**about, "accuracy": asdict(estimate(table[:, i].tolist())), "displacement": asdict(moved)})
+            moved = {name: asdict(estimate([run[name] for run in runs])) for name in ("displacement", "moved_at_equal_loss")}
+            summary.append({**about, "accuracy": asdict(estimate(table[:, i].tolist())), **moved})
     clean, noisy = accuracies[config.noises[0]][:, -1], accuracies[config.noises[-1]][:, -1]
     if len(config.noises) > 1:
         words = (
@@ -139,6 +142,7 @@ def run(config: Config, cache: Cache, device: str = "cpu") -> dict[str, Any]:
     return {
         "cells": found,
         "summary": summary,
+        "equal_loss": level,
         "sources": [
             {"noise": noise, "seed": seed, **about} for (noise, seed), about in zip(sources, pretrained, strict=True)
         ],

@@ -34,7 +34,7 @@ class HessianTrace:
     mean : float
         Unbiased estimate.
     standard_error : float
-        0 where the trace was computed exactly, to rounding.
+        Without the products' rounding; 0 where the trace was computed exactly.
     products : int
         Hessian-vector products used.
     sketched : int
@@ -101,16 +101,13 @@ def hessian_trace(
                     progress(1)
             return columns
 
-        # Test vectors, their images, an orthonormal basis of these and its images, in float64.
-        largest = min(products // 2, H.memory // (4 * 8 * p))
+        # Test vectors, their images, an orthonormal basis of these and its images, in float64, and room to work.
+        largest = min(products // 2, H.memory // (6 * 8 * p))
         Omega = test_vectors(largest)
         Y = times(Omega)
         k, spanned = _sketch_size(Y, products, float(torch.finfo(H.dtype).eps))
         Q = torch.linalg.qr(Y[:, :k])[0]
         Z = times(Q)
-        if spanned:
-            # What the sketch leaves of the Hessian is rounding: nothing is left to estimate.
-            return _result(H, float((Q * Z).sum()), 0.0, k)
         quadratic, W, B = (Omega * Y).sum(dim=0), Q.T @ Omega, Q.T @ Y
         del Omega
         for _ in range(products - k - largest):
@@ -118,7 +115,9 @@ def hessian_trace(
             image = times(omega)
             quadratic = torch.cat([quadratic, (omega * image).sum(dim=0)])
             W, B = torch.cat([W, Q.T @ omega], dim=1), torch.cat([B, Q.T @ image], dim=1)
-        mean, error = exchangeable_mean(p, quadratic.cpu(), W.cpu(), B.cpu(), (Q.T @ Z).cpu())
+        # Where the sketch leaves next to nothing, the vectors in it, judged by less than it, would only add their scatter.
+        first = k if spanned else 0
+        mean, error = exchangeable_mean(p, quadratic.cpu(), W.cpu(), B.cpu(), (Q.T @ Z).cpu(), first)
         return _result(H, mean, error, k)
 
 
@@ -139,7 +138,7 @@ def _result(H: Hessian, mean: float, error: float, k: int) -> HessianTrace:
 
 
 def _sketch_size(Y: Tensor, products: int, eps: float) -> tuple[int, bool]:
-    """How many of the images `Y` (p, m) to make the sketch of, and whether it spans the range of `H`.
+    """How many of the images `Y` (p, m) to make the sketch of, and whether it spans nearly all of the range of `H`.
 
     The variance that a sketch of `k` leaves is as `‖(1 − QQᵀ)H‖²`, estimated from the images that are not in it, and from each
     that is by leaving it out; `products − k` test vectors share it.
@@ -149,12 +148,12 @@ def _sketch_size(Y: Tensor, products: int, eps: float) -> tuple[int, bool]:
         return 0, False
     scale = float(Y.abs().max())
     if scale == 0:
-        return 0, True
+        return 0, False
     R = torch.linalg.qr(Y / scale)[1].cpu()
     sizes = torch.linalg.vector_norm(R, dim=0)
     exhausted = (R.diagonal().abs() <= 1000 * eps * sizes.max()).nonzero()
     if len(exhausted):
-        return int(exhausted[0]), True
+        return min(int(exhausted[0]), products - m - 3), True
     choices = {}
     for k in sorted({0, products // 8, products // 4, products // 2}):
         if k > m or 0 < k < 3:
@@ -166,7 +165,7 @@ def _sketch_size(Y: Tensor, products: int, eps: float) -> tuple[int, bool]:
     return min(choices, key=lambda k: choices[k]), False
 
 
-def exchangeable_mean(p: int, quadratic: Tensor, W: Tensor, B: Tensor, M: Tensor) -> tuple[float, float]:
+def exchangeable_mean(p: int, quadratic: Tensor, W: Tensor, B: Tensor, M: Tensor, first: int = 0) -> tuple[float, float]:
     """Mean of the test vectors' estimates, and its standard error.
 
     Parameters
@@ -179,6 +178,8 @@ def exchangeable_mean(p: int, quadratic: Tensor, W: Tensor, B: Tensor, M: Tensor
         `QᵀΩ`, `QᵀHΩ`; the first `k` columns of `HΩ` span `Q`.
     M : (k, k) tensor
         `QᵀHQ`.
+    first : int
+        `k` to take the mean over vectors outside of the sketch only.
 
     The estimate `tᵢ` of a vector in the sketch depends on another one, `ω_j`, through `Q`. With `tᵢ⁽ʲ⁾` the estimate without `ω_j` in the
     sketch, `Cov(tᵢ, t_j) = E[(tᵢ − tᵢ⁽ʲ⁾)(t_j − t_j⁽ⁱ⁾)]`: the other products, as `E[(tᵢ − tr H)(t_j⁽ⁱ⁾ − tr H)]`, are 0, since `tᵢ` is
@@ -195,8 +196,8 @@ def exchangeable_mean(p: int, quadratic: Tensor, W: Tensor, B: Tensor, M: Tensor
 
     w, b, y = W[:, k:], B[:, k:], quadratic[k:]
     outside = estimate(torch.tensor(trace, dtype=w.dtype), k, y, (w * w).sum(dim=0), (w * b).sum(dim=0), (w * (M @ w)).sum(dim=0))
-    if k == 0:
-        return float(outside.mean()), float(outside.std()) / math.sqrt(N)
+    if first == k:
+        return float(outside.mean()), float(outside.std()) / math.sqrt(N - k)
 
     # s_i spans what Q loses without ω_i.
     S = torch.linalg.inv(B[:, :k]).T

@@ -81,17 +81,12 @@ class Hessian:
             raise InvalidInput(f"the Hessian-vector product is not finite at {odd!r}; a loss with finite second derivatives is allowed")
         return total
 
-    def by_parameter(self, vector: Tensor) -> dict[str, Tensor]:
-        """The flat `vector` (p,) as one tensor a parameter."""
-        parts = zip(self.shapes.items(), torch.split(vector, self._sizes), strict=True)
-        return {name: part.reshape(shape) for (name, shape), part in parts}
-
     def _through(self, gradient: Tensor, vector: Tensor, keep: bool) -> Tensor:
         if not gradient.requires_grad:
             return torch.zeros(self.size, dtype=self.dtype, device=self.device)
         found = torch.autograd.grad(gradient, self._weights, vector, retain_graph=keep, allow_unused=True)
         return torch.cat(
-            [torch.zeros_like(w).view(-1) if part is None else part.reshape(-1) for part, w in zip(found, self._weights, strict=True)]
+            [torch.zeros_like(w).reshape(-1) if part is None else part.reshape(-1) for part, w in zip(found, self._weights, strict=True)]
         )
 
     def _gradients(self) -> Iterator[Tensor]:
@@ -115,7 +110,8 @@ class Hessian:
         inputs, labels = next(iter(self._batches))
         one = self._saved_bytes(inputs[:1], labels[:1])
         each = self._saved_bytes(inputs[:2], labels[:2]) - one if len(labels) > 1 else one
-        fixed = max(0, one - each)
+        # The gradient itself is kept too.
+        fixed = max(0, one - each) + self.size * torch.finfo(self.dtype).bits // 8
         largest = fixed + each * max(sizes)
         if largest > self.memory:
             raise TooLarge(

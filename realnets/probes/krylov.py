@@ -161,14 +161,6 @@ class Krylov:
         self._B = np.zeros((0, 0))
         self._candidates = deque(_Candidate(draw(), np.zeros(0)) for _ in range(block))
         self._eps = float(torch.finfo(dtype).eps)
-        self.fresh = 0
-        """How often an invariant subspace was left by a random vector."""
-
-    @property
-    def invariant(self) -> bool:
-        """Whether the space so far is invariant to rounding, so that its Ritz values are eigenvalues."""
-        scale = self._scale()
-        return all(float(c.vector.norm()) * np.linalg.norm(c.rho) <= NOTHING * self._eps * scale for c in self._candidates)
 
     def _scale(self) -> float:
         return float(np.abs(self._B).sum(axis=1).max(initial=0.0))
@@ -208,7 +200,6 @@ class Krylov:
             weight = float(np.linalg.norm(candidate.rho))
             if norm > self._eps * NOTHING * (scale / weight if weight else 1.0):
                 return candidate.vector / norm, norm * candidate.rho
-        self.fresh += 1
         self._candidates.append(_Candidate(self._draw(), np.zeros(self.basis.count)))
         return self._next()
 

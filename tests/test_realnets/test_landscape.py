@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import copy
+import importlib
 import math
 import random
 
@@ -12,12 +13,13 @@ from torch import nn
 from torch.nn.functional import cross_entropy, mse_loss
 
 from realnets import batchnorm
-from realnets.probes import landscape as module
 from realnets.probes.batches import Batches, mean_loss
 from realnets.probes.directions import filter_normalised, from_vector, random_direction, towards
 from realnets.probes.landscape import landscape
 from tests.helpers import assert_exact, assert_z
 from theory.errors import InvalidInput, TooLarge
+
+module = importlib.import_module("realnets.probes.landscape")  # the name in the package is the function
 
 DOUBLE = torch.float64
 ROOT_EPS = 2.0**-26  # differences above it are no rounding errors
