@@ -108,10 +108,8 @@ class Config:
         # A learning rate that falls to zero might never let the loss fall to the level.
         tasks = [replace(task, recipe=replace(task.recipe, schedule="constant", epochs=60)) for task in (DIGITS, EMOJI, IMAGES)]
         if name == "smoke":
-            short: dict[str, Any] = {"recipe": replace(tasks[0].recipe, epochs=1), "pretraining": replace(DIGITS.pretraining, epochs=1)}
-            tiny = replace(tasks[0], n_source=30, n_train=16, n_test=16, **short)
             little = Effort(eigenvalues=1, tol=0.3, products=8, directions=2, probes=3, steps=3, points=3)
-            return cls(tasks=(tiny,), level=10.0, effort=little, seeds=2)
+            return cls(tasks=(tasks[0].tiny(),), level=10.0, effort=little, seeds=2)
         if name == "quick":
             return cls(tasks=(tasks[0],))
         if name == "standard":

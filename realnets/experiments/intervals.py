@@ -1,4 +1,4 @@
-"""Claims decided by an interval over seeds: held where its near end satisfies them, failed where its far end refutes them."""
+"""Claims of the paper decided by an interval over seeds: held where its near end satisfies them, failed where its far end refutes them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def above(claim: str, where: str, at: str, measured: Estimate, limit: float) -> 
     verdict = _verdict(bound(measured, -1) > limit, bound(measured, 1) < limit)
     return Claim(
         claim=claim, where=where, at=at, predicted=limit, measured=measured.mean, standard_error=measured.standard_error,
-        statistic="lower end of the 95 % interval, above", value=bound(measured, -1), limit=limit, verdict=verdict,
+        statistic="lower end of the 95 % interval, above", value=bound(measured, -1), limit=limit, verdict=verdict, origin="paper",
     )  # fmt: skip
 
 
@@ -32,7 +32,7 @@ def below(claim: str, where: str, at: str, measured: Estimate, limit: float) -> 
     verdict = _verdict(bound(measured, 1) < limit, bound(measured, -1) > limit)
     return Claim(
         claim=claim, where=where, at=at, predicted=limit, measured=measured.mean, standard_error=measured.standard_error,
-        statistic="upper end of the 95 % interval, below", value=bound(measured, 1), limit=limit, verdict=verdict,
+        statistic="upper end of the 95 % interval, below", value=bound(measured, 1), limit=limit, verdict=verdict, origin="paper",
     )  # fmt: skip
 
 
@@ -41,7 +41,7 @@ def ratio_below_one(claim: str, where: str, at: str, a: Sequence[float], b: Sequ
 
     Undecided, with nothing measured, where a value is not positive.
     """
-    about: dict[str, Any] = {"claim": claim, "where": where, "at": at, "predicted": 1.0, "limit": 1.0}
+    about: dict[str, Any] = {"claim": claim, "where": where, "at": at, "predicted": 1.0, "limit": 1.0, "origin": "paper"}
     about["statistic"] = "upper end of the 95 % interval, below"
     if min(*a, *b) <= 0:
         return Claim(**about, measured=None, standard_error=None, value=None, verdict="undecided")

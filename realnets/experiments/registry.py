@@ -11,7 +11,15 @@ import torch
 
 from realnets import models
 from realnets.data import load
-from realnets.experiments import flatness, kernel_prediction, pretraining_epochs, sample_size, source_target
+from realnets.experiments import (
+    flatness,
+    gradient_spectrum,
+    kernel_prediction,
+    pretraining_epochs,
+    sample_size,
+    smoothness,
+    source_target,
+)
 from sim.experiments.registry import chosen, configured, recorded
 from sim.records import Cache
 from theory.errors import InvalidInput
@@ -19,7 +27,8 @@ from theory.errors import InvalidInput
 DEVICES = ("auto", "cpu", "cuda")
 
 _EXPERIMENTS: dict[str, ModuleType] = {
-    module.NAME: module for module in (sample_size, flatness, source_target, pretraining_epochs, kernel_prediction)
+    module.NAME: module
+    for module in (sample_size, flatness, smoothness, gradient_spectrum, source_target, pretraining_epochs, kernel_prediction)
 }
 
 

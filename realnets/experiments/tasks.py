@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 from realnets import models
 from realnets.experiments.fine_tuned import FineTuned
@@ -65,6 +66,11 @@ class TwoStarts:
                     model=self.model, target=self.target, n_train=self.n_train, n_test=self.n_test, start=start,
                     source=sources.get(seed) if start == "pretrained" else None, seed=seed, recipe=self.recipe,
                 )  # fmt: skip
+
+    def tiny(self) -> TwoStarts:
+        """The same in a second: too small to conclude."""
+        short: dict[str, Any] = {"recipe": replace(self.recipe, epochs=1), "pretraining": replace(self.pretraining, epochs=1)}
+        return replace(self, n_source=30, n_train=16, n_test=16, **short)
 
     def on(self, model: str | None, data: str | None) -> TwoStarts:
         """The same with another network, with its own pretrained weights, or another target."""

@@ -33,6 +33,8 @@ class Claim:
         "held", "failed", or "undecided" where the data could not have told.
     detectable : float or None
         The power of a z-test: the least true gap it would reveal half of the time.
+    origin : "ptoq" or "paper"
+        Whose claim it is. One of the paper's about real networks that fails is a finding; one of this project's is a fault.
     """
 
     claim: str
@@ -46,6 +48,7 @@ class Claim:
     limit: float
     verdict: str
     detectable: float | None = None
+    origin: str = "ptoq"
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready; an infinite statistic becomes a string."""

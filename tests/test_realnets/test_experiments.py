@@ -25,7 +25,15 @@ def records(tmp_path_factory):
 
 
 def test_names():
-    assert names() == ["sample_size", "flatness", "source_target", "pretraining_epochs", "kernel_prediction"]
+    assert names() == [
+        "sample_size",
+        "flatness",
+        "smoothness",
+        "gradient_spectrum",
+        "source_target",
+        "pretraining_epochs",
+        "kernel_prediction",
+    ]
     assert PROFILES == sim.experiments.PROFILES
 
 
@@ -162,7 +170,7 @@ def test_verdicts_on_kernel_predictions(start, offs, valid, verdicts):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("sample", "smoke"), "'sample'; sample_size, flatness, source_target, pretraining_epochs, kernel_prediction are allowed"),
+        (("sample", "smoke"), "'sample'; sample_size, flatness, smoothness, .*, kernel_prediction are allowed"),
         (("sample_size", "tiny"), "'tiny'; one of 'smoke'"),
         (("sample_size", "smoke", "tpu"), "'auto', 'cpu', 'cuda'"),
     ],
