@@ -22,7 +22,9 @@ _SIMULATED = (
     "fresh_head", "guarantees", "population", "theorem_1", "theorem_2", "suppression", "along_gradient", "best_scale", "scale_plane",
     "breakdown", "phase_diagram", "forgetting", "chains", "bounds_against_error",
 )  # fmt: skip
-_REAL = ("sample_size", "flatness", "source_target", "pretraining_epochs", "kernel_prediction")
+_REAL = (
+    "sample_size", "flatness", "smoothness", "gradient_spectrum", "source_target", "pretraining_epochs", "kernel_prediction",
+)  # fmt: skip
 
 
 def modules() -> dict[str, ModuleType]:

@@ -122,7 +122,10 @@ def run(config: Config, cache: Cache, device: str = "cpu") -> dict[str, Any]:
             for seed in range(config.seeds)
         ]
         results = cells(specs, trainer(cache, device), cache, NAME, work=pictures_seen, unit="picture", device=device, data=hash_of([pool]))
-        mine = [{**asdict(spec), **result} for spec, result in zip(specs, results, strict=True)]
+        mine = [
+            {"target": target.name, "n_train": spec.n_train, "start": spec.start, "seed": spec.seed, **result}
+            for spec, result in zip(specs, results, strict=True)
+        ]
         found += mine
         claims += _claims([c for c in mine if c["n_train"] == target.sizes[-1]], target, config)
     return {
@@ -166,7 +169,7 @@ def _summary(config: Config, found: list[dict[str, Any]]) -> list[dict[str, Any]
     rows = []
     for target in config.targets:
         for n in target.sizes:
-            runs = [c for c in found if c["target"]["data"] == target.name and c["n_train"] == n]
+            runs = [c for c in found if c["target"] == target.name and c["n_train"] == n]
             for start, mine in _by_start(runs).items():
                 values = {
                     "test_accuracy": [c["test"]["accuracy"] for c in mine],
