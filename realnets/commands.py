@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from tyro.conf import Positional, subcommand
 
@@ -43,6 +43,8 @@ class RealnetsRun:
     """Another network than the profile's: efficientnet-lite0, small-cnn, resnet20, a torchvision CNN, or timm/NAME."""
     data: str | None = None
     """Another target: openmoji, mnist, digits, a torchvision set such as CIFAR-10, or a folder of pictures (a path with a /)."""
+    download: bool = False
+    """Fetch the target's files if they are not there (torchvision sets)."""
     device: Device = "auto"
     """Where to run; auto takes a CUDA device when there is one."""
     out: Path = OUT
@@ -56,7 +58,8 @@ class RealnetsRun:
         from realnets.experiments import run_experiment
         from sim import verdicts
 
-        record = run_experiment(self.name, self.profile, self.out / "records", self.device, model=self.model, data=self.data)
+        other: dict[str, Any] = {"model": self.model, "data": self.data, "download": self.download}
+        record = run_experiment(self.name, self.profile, self.out / "records", self.device, **other)
         return report(verdicts.claims_of([record]), self.json)
 
 

@@ -74,8 +74,16 @@ def pictures_of(listing: Listing, size: int, top: Path, source: str) -> Pictures
     return Pictures(images=images, labels=listing.labels, classes=listing.classes, names=names, source=source)
 
 
+TRAINING = "training"
+"""As a split: the one called `train`, the first one of a set that has others, or all of a set that has none."""
+
+TRAINING_SPLIT = "train"
+
+
 def check_split(split: str | None, allowed: Sequence[str], what: str) -> str:
-    """`split` if it is allowed, else `InvalidInput`; `""` for none of a set without splits."""
+    """`split` if it is allowed, else `InvalidInput`; `""` for none of a set without splits. `TRAINING` is what there is for it."""
+    if split == TRAINING:
+        return TRAINING_SPLIT if TRAINING_SPLIT in allowed else next(iter(allowed), "")
     if not allowed:
         if split is not None:
             raise InvalidInput(f"split is {split!r}, but {what} defines no splits; None is allowed (realnets.data.split draws one)")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from realnets.data.bundled import digits, mnist
 from realnets.data.emoji import openmoji
-from realnets.data.folders import image_folder
+from realnets.data.folders import TRAINING, image_folder
 from realnets.data.lazy import check_size
 from realnets.data.pictures import Pictures
 from realnets.data.torchvision_sets import SETS, torchvision_set
@@ -33,7 +33,8 @@ def load(name: str, size: int = 64, *, split: str | None = None, folder: Path | 
     size : int
         Pixels a side.
     split : str, optional
-        A split that the set defines; `None` for a set that defines none, such as all bundled ones.
+        A split that the set defines; `None` for a set that defines none, such as all bundled ones; or `"training"`: the one for that,
+        whatever its name, and all of a set without splits.
     folder : path, optional
         Where torchvision's files are, by default `data` in ptoq's cache folder.
     download : bool
@@ -45,7 +46,7 @@ def load(name: str, size: int = 64, *, split: str | None = None, folder: Path | 
         For an unknown name, split or size, or a set that is missing or damaged.
     """
     if name in _BUNDLED:
-        if split is not None or folder is not None or download:
+        if split not in (None, TRAINING) or folder is not None or download:
             raise InvalidInput(f"{name!r} is bundled: it has no split, folder or download (realnets.data.split draws a split)")
         return _BUNDLED[name](size)
     key = "".join(c for c in name.removeprefix("torchvision/").lower() if c.isalnum())

@@ -42,7 +42,7 @@ class Pool:
     Parameters
     ----------
     data : str
-        As in `realnets.data.load`.
+        As in `realnets.data.load`; of a set with splits, the one for training, from which test pictures are drawn as well.
     size : int
         Pixels a side.
     half : 0, 1 or None
@@ -94,7 +94,7 @@ class Pool:
 
 @lru_cache(maxsize=16)
 def _load(pool: Pool) -> Pictures:
-    pictures = data.load(pool.data, pool.size)
+    pictures = data.load(pool.data, pool.size, split="training")
     if pool.half is not None:
         order = generator("realnets.halves").permutation(len(pictures))
         pictures = pictures.take(np.sort(np.array_split(order, 2)[pool.half]))

@@ -62,6 +62,7 @@ def run_experiment(
     *,
     model: str | None = None,
     data: str | None = None,
+    download: bool = False,
 ) -> dict[str, Any]:
     """Run one experiment and write its record to `folder/NAME.json`.
 
@@ -71,6 +72,8 @@ def run_experiment(
     ----------
     model, data : str, optional
         Another network (`realnets.models.load`) or target (`realnets.data.load`) than the profile's.
+    download : bool
+        Fetch the files of a torchvision target that are not there.
 
     Returns
     -------
@@ -95,16 +98,16 @@ def run_experiment(
     }
     config = configured(module, profile)
     if model is not None or data is not None:
-        config = _on(module, config, model, data)
+        config = _on(module, config, model, data, download)
     return recorded(module, profile, config, folder, cache, where, device=device)
 
 
-def _on(module: ModuleType, config: Any, model: str | None, data: str | None) -> Any:
+def _on(module: ModuleType, config: Any, model: str | None, data: str | None, download: bool) -> Any:
     """The configuration with another network or target, tried before anything is run."""
     if not hasattr(config, "on"):
         raise InvalidInput(f"{module.NAME} is made for one network and one target; other experiments take others")
     if model is not None:
         models.load(model, 2, start="random")
     if data is not None:
-        load(data, 32)
+        load(data, 32, split="training", download=download)
     return config.on(model, data)

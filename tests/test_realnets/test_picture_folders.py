@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader
 
 from realnets import data
 from realnets.data import lazy, pictures
+from realnets.data.folders import check_split
 from tests.helpers import assert_exact
 from tests.test_realnets.picture_files import write_picture
 from theory.errors import InvalidInput, TooLarge
@@ -279,3 +280,10 @@ def test_digits_are_dark_on_white_in_ten_classes():
     assert np.asarray(digits.images)[..., 0].min() == 0
     assert "CC BY 4.0" in digits.source
     assert data.load("digits", 8).images[5, 3, 3, 0] == round(255 * (1 - data.bundled.digits_images()[0][5, 3, 3] / 16))
+
+
+@pytest.mark.parametrize(
+    ("allowed", "chosen"), [(("train", "test"), "train"), (("test", "train"), "train"), (("one", "two"), "one"), ((), "")]
+)
+def test_what_there_is_for_training(allowed, chosen):
+    assert check_split("training", allowed, "this set") == chosen
