@@ -21,12 +21,10 @@ import torch
 from torch import Tensor, nn
 
 from realnets.batchnorm import prepare
-from realnets.experiments.cells import cells
-from realnets.experiments.fine_tuned import FineTuned, Setup, pictures_seen, set_up
+from realnets.experiments.fine_tuned import FineTuned, Setup, set_up
 from realnets.experiments.intervals import ratio_below_one
-from realnets.experiments.pools import hash_of, tensors
-from realnets.experiments.sources import pretrain_all
-from realnets.experiments.tasks import DIGITS, EMOJI, IMAGES, TwoStarts
+from realnets.experiments.pools import tensors
+from realnets.experiments.tasks import DIGITS, EMOJI, IMAGES, TwoStarts, both_starts
 from realnets.probes.displacement import displacement
 from realnets.probes.filter_curvature import filter_curvature
 from realnets.probes.hessian_top import hessian_top
@@ -137,25 +135,14 @@ class _Reached(Exception):
 
 def run(config: Config, cache: Cache, device: str = "cpu") -> dict[str, Any]:
     """Train what is not in the cache yet and return the record's results, claims among them."""
-    pretrained = pretrain_all([s for task in config.tasks for s in task.sources(config.seeds)], cache, device, NAME)
-    specs = [Minimum(run=run, level=config.level, effort=config.effort) for task in config.tasks for run in task.runs(config.seeds)]
-    data = hash_of([pool for task in config.tasks for pool in task.pools])
-    results = list(
-        cells(specs, _minimum(cache, device), cache, NAME, work=lambda s: pictures_seen(s.run), unit="picture", device=device, data=data)
-    )
-    labels = [task.label for task in config.tasks for _ in task.runs(config.seeds)]
-    found = [
-        {"task": label, "start": spec.run.start, "seed": spec.run.seed, **result}
-        for label, spec, result in zip(labels, specs, results, strict=True)
-    ]
+
+    def spec_of(run: FineTuned) -> Minimum:
+        return Minimum(run=run, level=config.level, effort=config.effort)
+
+    shared = both_starts(NAME, config.tasks, config.seeds, spec_of, _minimum(cache, device), cache, device)
+    found = shared["cells"]
     claims = [claim for task in config.tasks for claim in _claims(config, task.label, [c for c in found if c["task"] == task.label])]
-    return {
-        "cells": found,
-        "summary": _summary(found),
-        "attribution": sorted({pool.load().source for task in config.tasks for pool in task.pools}),
-        "claims": [c.to_dict() for c in claims],
-        "seconds": sum(c["seconds"] for c in [*found, *pretrained]),
-    }
+    return {**shared, "summary": _summary(found), "claims": [c.to_dict() for c in claims]}
 
 
 def _minimum(cache: Cache, device: str) -> Callable[[Minimum, str, Callable[[int], Any]], dict[str, Any]]:

@@ -23,12 +23,9 @@ import torch
 from torch import nn
 
 from realnets.batchnorm import prepare
-from realnets.experiments.cells import cells
-from realnets.experiments.fine_tuned import FineTuned, fine_tune, pictures_seen, set_up
+from realnets.experiments.fine_tuned import FineTuned, fine_tune, set_up
 from realnets.experiments.intervals import ratio_below_one
-from realnets.experiments.pools import hash_of
-from realnets.experiments.sources import pretrain_all
-from realnets.experiments.tasks import DIGITS, EMOJI, IMAGES, TwoStarts
+from realnets.experiments.tasks import DIGITS, EMOJI, IMAGES, TwoStarts, both_starts
 from realnets.probes.gradient_spectrum import gradient_spectrum
 from realnets.train import LOSSES
 from sim.estimate import estimate
@@ -93,22 +90,14 @@ class Looked:
 
 def run(config: Config, cache: Cache, device: str = "cpu") -> dict[str, Any]:
     """Train what is not in the cache yet and return the record's results, claims among them."""
-    pretrained = pretrain_all([s for task in config.tasks for s in task.sources(config.seeds)], cache, device, NAME)
-    runs = [(task.label, run) for task in config.tasks for run in task.runs(config.seeds)]
-    specs = [Looked(run=run, steps=config.steps) for _, run in runs]
-    data = hash_of([pool for task in config.tasks for pool in task.pools])
-    results = cells(
-        specs, _looked(cache, device), cache, NAME, work=lambda s: pictures_seen(s.run), unit="picture", device=device, data=data
-    )
-    found = [{"task": label, "start": run.start, "seed": run.seed, **result} for (label, run), result in zip(runs, results, strict=True)]
+
+    def spec_of(run: FineTuned) -> Looked:
+        return Looked(run=run, steps=config.steps)
+
+    shared = both_starts(NAME, config.tasks, config.seeds, spec_of, _looked(cache, device), cache, device)
+    found = shared["cells"]
     claims = [claim for task in config.tasks for claim in _claims(config, task.label, [c for c in found if c["task"] == task.label])]
-    return {
-        "cells": found,
-        "summary": _summary(found),
-        "attribution": sorted({pool.load().source for task in config.tasks for pool in task.pools}),
-        "claims": [c.to_dict() for c in claims],
-        "seconds": sum(c["seconds"] for c in [*found, *pretrained]),
-    }
+    return {**shared, "summary": _summary(found), "claims": [c.to_dict() for c in claims]}
 
 
 def _looked(cache: Cache, device: str) -> Callable[[Looked, str, Callable[[int], Any]], dict[str, Any]]:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from realnets import models
-from realnets.experiments.fine_tuned import FineTuned
-from realnets.experiments.pools import Pool
-from realnets.experiments.sources import SOURCE_RECIPE, Source
+from realnets.experiments.cells import cells
+from realnets.experiments.fine_tuned import FineTuned, pictures_seen
+from realnets.experiments.pools import Pool, hash_of
+from realnets.experiments.sources import SOURCE_RECIPE, Source, pretrain_all
 from realnets.train import Recipe
+from sim.records import Cache
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,6 +78,45 @@ class TwoStarts:
         """The same with another network, with its own pretrained weights, or another target."""
         changed = self if data is None else replace(self, target=replace(self.target, data=data))
         return changed if model is None else replace(changed, model=model, source=None)
+
+
+def both_starts(
+    name: str,
+    tasks: Sequence[TwoStarts],
+    seeds: int,
+    spec_of: Callable[[FineTuned], Any],
+    compute: Callable[[Any, str, Callable[[int], Any]], dict[str, Any]],
+    cache: Cache,
+    device: str,
+) -> dict[str, Any]:
+    """Both starts of every task for every seed, from the cache or computed now: the part of a record that experiments on them share.
+
+    Parameters
+    ----------
+    name : str
+        Of the experiment.
+    spec_of : callable
+        What a cell depends on, with the run as its field `run`.
+    compute : callable
+        As in `realnets.experiments.cells`.
+
+    Returns
+    -------
+    dict of `cells`, each with `task`, `start` and `seed`; `attribution`; and `seconds`.
+    """
+    pools = [pool for task in tasks for pool in task.pools]
+    pretrained = pretrain_all([source for task in tasks for source in task.sources(seeds)], cache, device, name)
+    runs = [(task.label, run) for task in tasks for run in task.runs(seeds)]
+    specs = [spec_of(run) for _, run in runs]
+    results = cells(
+        specs, compute, cache, name, work=lambda spec: pictures_seen(spec.run), unit="picture", device=device, data=hash_of(pools)
+    )
+    found = [{"task": label, "start": run.start, "seed": run.seed, **result} for (label, run), result in zip(runs, results, strict=True)]
+    return {
+        "cells": found,
+        "attribution": sorted({pool.load().source for pool in pools}),
+        "seconds": sum(cell["seconds"] for cell in [*found, *pretrained]),
+    }
 
 
 DIGITS = TwoStarts(
