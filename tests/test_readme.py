@@ -181,7 +181,6 @@ def test_the_numbers_on_drift_ranks_and_heads_are_those_of_the_records():
 
 def test_the_numbers_on_real_networks_are_those_of_the_records():
     found = {r["experiment"]: r for r in records()}
-    claims = {name: {(c["claim"], c["at"]): c for c in r["claims"]} for name, r in found.items()}
 
     def points(claim, digits=1):
         return "{} ± {}".format(*(f"{100 * claim[key]:.{digits}f}".replace("-", "−") for key in ("measured", "standard_error")))
@@ -204,19 +203,24 @@ def test_the_numbers_on_real_networks_are_those_of_the_records():
     assert f"({accuracy[0.0, 0]} → {accuracy[0.0, 40]} %)" in TEXT
     assert f"fell to {accuracy[0.9, 13]} % after 13 epochs and came back to {accuracy[0.9, 40]} % after 40" in TEXT
 
-    def ratio(name, words, at, digits):
-        (claim,) = (
-            c
-            for (claim, place), c in claims[name].items()
-            if claim.startswith(words) and place.startswith(at) and "small-cnn" in c["where"]
+    def ratio(name, words, at, digits, model="small-cnn"):
+        """Of the first claim that begins so."""
+        claim = next(
+            c for c in found[name]["claims"] if c["claim"].startswith(words) and c["at"].startswith(at) and c["where"].startswith(model)
         )
         return f"{claim['measured']:.{digits}f} ± {claim['standard_error']:.{digits}f}"
 
     assert f"trace of the Hessian {ratio('flatness', 'trace', '', 2)}" in TEXT
     assert f"which rescaling cannot change, {ratio('flatness', 'curvature', '', 1)}" in TEXT
-    assert f"effective smoothness {ratio('smoothness', 'effective', '', 2)}" in TEXT
-    assert f"not the range of the loss ({ratio('smoothness', 'range', '', 2)})" in TEXT
-    start = "at the start"
-    assert f"norms {ratio('gradient_spectrum', 'gradient at', start, 2)} of the random start's" in TEXT
-    assert f"vectors {ratio('gradient_spectrum', 'principal component of the gradient at', start, 2)}" in TEXT
-    assert f"As a share it is {ratio('gradient_spectrum', 'share of the principal component, at', start, 2)} times" in TEXT
+    large = "efficientnet-lite0"
+    one, other = (ratio("smoothness", "effective", "", 2, model) for model in ("small-cnn", large))
+    assert f"effective smoothness {one} of the random start's in the small CNN, {other} in EfficientNet-Lite0" in TEXT
+    assert f"({ratio('smoothness', 'range', '', 2)}, {ratio('smoothness', 'range', '', 1, large)})" in TEXT
+
+    def both(words):
+        digits = {"small-cnn": 2, large: 2 if words.startswith("share") else 3}
+        return " and ".join(ratio("gradient_spectrum", words, "at the start", d, model) for model, d in digits.items())
+
+    assert f"norms {both('gradient at')} of the random start's" in TEXT
+    assert f"singular vectors {both('principal component of the gradient at')}" in " ".join(TEXT.split())
+    assert f"As a share it is {both('share of the principal component, at')} times" in TEXT
