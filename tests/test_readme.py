@@ -213,6 +213,12 @@ def test_the_numbers_on_real_networks_are_those_of_the_records():
     assert f"trace of the Hessian {ratio('flatness', 'trace', '', 2)}" in TEXT
     assert f"which rescaling cannot change, {ratio('flatness', 'curvature', '', 1)}" in TEXT
     large = "efficientnet-lite0"
+    emoji, digits = (
+        next(c for c in found["sample_size"]["claims"] if c["claim"].startswith("displacement") and f", {data}," in c["where"])
+        for data in ("openmoji", "mnist")
+    )
+    assert f"displacement {emoji['measured']:.2f} ± {emoji['standard_error']:.2f} of the random start's" in TEXT
+    assert f"digits {digits['measured']:.2f} ± {digits['standard_error']:.2f}." in TEXT
     one, other = (ratio("smoothness", "effective", "", 2, model) for model in ("small-cnn", large))
     assert f"effective smoothness {one} of the random start's in the small CNN, {other} in EfficientNet-Lite0" in TEXT
     assert f"({ratio('smoothness', 'range', '', 2)}, {ratio('smoothness', 'range', '', 1, large)})" in TEXT
