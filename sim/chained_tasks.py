@@ -9,8 +9,9 @@ import numpy as np
 
 from sim.datasets import bundled
 from sim.rng import generator
-from sim.tasks import SphereTask, check_count
+from sim.tasks import SphereTask
 from theory.errors import InvalidInput
+from theory.ranges import check_count
 
 Sets = tuple[tuple[np.ndarray, np.ndarray], ...]
 

@@ -14,10 +14,11 @@ from typing import Any
 import numpy as np
 
 from sim.rng import generator
-from sim.tasks import DigitsTask, SphereTask, check_count, check_number
+from sim.tasks import DigitsTask, SphereTask
 from theory.errors import InvalidInput
 from theory.numeric.gram import relu_gram
 from theory.problem import TransferProblem
+from theory.ranges import check_count, check_number
 
 DATA = ("sphere", "digits")
 TEACHERS = ("given", "gaussian")

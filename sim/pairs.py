@@ -9,9 +9,9 @@ import numpy as np
 
 from sim.datasets import digits_images, mnist_images, unit_rows
 from sim.rng import generator
-from sim.tasks import check_count, check_number
 from theory.errors import InvalidInput
 from theory.problem import TransferProblem
+from theory.ranges import check_count, check_number
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,6 +13,7 @@ from sim.datasets import bundled, unit_rows
 from sim.rng import generator
 from theory.errors import InvalidInput
 from theory.problem import TransferProblem
+from theory.ranges import check_count, check_number
 
 Teacher = Callable[[np.ndarray], np.ndarray]
 
@@ -152,19 +153,6 @@ Task = SphereTask | DigitsTask
 def problem_of(task: Task) -> TransferProblem:
     """`task.problem()`, made once."""
     return task.problem()
-
-
-def check_count(name: str, value: int, least: int) -> None:
-    """Raise `InvalidInput` unless `value` is a whole number of at least `least`."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise InvalidInput(f"{name} is {value!r}; a whole number ≥ {least} is allowed")
-
-
-def check_number(name: str, value: float, least: float, most: float = math.inf) -> None:
-    """Raise `InvalidInput` unless `value` is a finite number from `least` to `most`."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not least <= value <= most or not math.isfinite(value):
-        allowed = f"in [{least:g}, {most:g}]" if math.isfinite(most) else f"≥ {least:g}"
-        raise InvalidInput(f"{name} is {value!r}; a number {allowed} is allowed")
 
 
 def _linear_quadratic(rng: np.random.Generator, d: int) -> tuple[Teacher, Teacher]:

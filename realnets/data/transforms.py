@@ -18,6 +18,7 @@ from realnets.data.lazy import Change, LazyImages
 from realnets.data.pictures import Pictures
 from sim.rng import generator
 from theory.errors import InvalidInput
+from theory.ranges import check_count
 
 _LUMA = (0.299, 0.587, 0.114)
 
@@ -198,6 +199,5 @@ def _noted(pictures: Pictures, note: str) -> Pictures:
 
 
 def _checked(seed: int) -> int:
-    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
-        raise InvalidInput(f"seed is {seed!r}; a whole number ≥ 0 is allowed")
+    check_count("seed", seed, 0)
     return seed

@@ -99,11 +99,10 @@ def _looked(cache: Cache, device: str) -> Callable[[Looked, str, Callable[[int],
         started = time.perf_counter()
         setup = set_up(spec.run, cache, device)
         recipe = spec.run.recipe
-        policy = "frozen" if recipe.batch_norm == "frozen" else "re-estimated"
 
         def measure(model: nn.Module) -> dict[str, Any]:
             sizes = [recipe.lr * multiple for multiple in spec.multiples]
-            line = loss_along_gradient(model, LOSSES[recipe.loss], [(setup.inputs, setup.labels)], sizes, batch_norm=policy)
+            line = loss_along_gradient(model, LOSSES[recipe.loss], [(setup.inputs, setup.labels)], sizes, batch_norm=recipe.batch_norm)
             return {
                 **line.row(),
                 "range": line.loss_range,

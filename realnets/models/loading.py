@@ -14,6 +14,7 @@ from realnets.models.efficientnet_lite0 import EfficientNetLite0, imagenet_state
 from realnets.models.initialisation import draw_classifier
 from realnets.models.libraries import OWN, adapted, library, own, picture_size
 from theory.errors import InvalidInput
+from theory.ranges import check_count
 
 STARTS = ("pretrained", "random")
 CLASSIFIERS = ("fresh", "kept")
@@ -122,10 +123,8 @@ def _origin(name: str, path: Path | None) -> str:
 def _check(outputs: int, start: str, weights: Path | str | None, seed: int, classifier: str) -> None:
     if start not in STARTS:
         raise InvalidInput(f"start is {start!r}; one of {', '.join(map(repr, STARTS))} is allowed")
-    if isinstance(outputs, bool) or not isinstance(outputs, int) or outputs < 1:
-        raise InvalidInput(f"outputs is {outputs!r}; a whole number ≥ 1 is allowed")
-    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
-        raise InvalidInput(f"seed is {seed!r}; a whole number ≥ 0 is allowed")
+    check_count("outputs", outputs, 1)
+    check_count("seed", seed, 0)
     if classifier not in CLASSIFIERS:
         raise InvalidInput(f"classifier is {classifier!r}; one of {', '.join(map(repr, CLASSIFIERS))} is allowed")
     if start == "random" and (weights is not None or classifier == "kept"):

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from realnets.probes.batches import chosen_parameters
 from sim.rng import generator
 from theory.errors import InvalidInput
+from theory.ranges import check_count
 
 Direction = Mapping[str, Tensor]
 """Parameter names and tensors of their shapes; a parameter that is not named does not move."""
@@ -54,8 +55,7 @@ def random_direction(
         For a value outside these, weights that are not finite, or a direction that is zero everywhere.
     """
     for name, value in (("seed", seed), ("index", index)):
-        if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-            raise InvalidInput(f"{name} is {value!r}; a whole number ≥ 0 is allowed")
+        check_count(name, value, 0)
     chosen = chosen_parameters(model, layers)
     drawn = {}
     for name, w in chosen.items():

@@ -20,7 +20,7 @@ from realnets.probes.batches import Batches, Loss
 from realnets.probes.directions import random_direction
 from realnets.probes.hvp import hessian_operator
 from sim.estimate import estimate
-from theory.errors import InvalidInput
+from theory.ranges import check_count
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,8 +65,7 @@ def filter_curvature(
     TooLarge
         If the graph of one batch does not fit into the memory.
     """
-    if isinstance(directions, bool) or not isinstance(directions, int) or directions < 2:
-        raise InvalidInput(f"directions is {directions!r}; a whole number ≥ 2 is allowed")
+    check_count("directions", directions, 2)
     values = []
     with hessian_operator(model, loss_fn, batches, layers=layers, memory=memory) as H:
         for index in range(directions):

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from realnets.probes.batches import Batches, Loss, batch_loss, chosen_parameters
 from realnets.probes.borrowed import borrowed
 from theory.errors import InvalidInput, TooLarge
-from theory.host_memory import free_host_memory
+from theory.numeric.solvers.plan import free_memory
 
 SHARE = 0.5
 """Of the free memory that graphs and vectors may take unless told otherwise; a backward pass needs room beside what it has saved."""
@@ -52,7 +52,7 @@ class Hessian:
         for w in self._weights:
             self.dtype = torch.promote_types(self.dtype, w.dtype)
         self.products = 0
-        self.memory = int(SHARE * _free_memory(self.device)) if memory is None else memory
+        self.memory = int(SHARE * free_memory(self._weights[0])) if memory is None else memory
         self._kept = self._keep()
 
     def __call__(self, vector: Tensor) -> Tensor:
@@ -188,10 +188,6 @@ def hessian_operator(
         finally:
             # Graphs go now, also if the caller keeps the operator.
             operator._kept = []
-
-
-def _free_memory(device: torch.device) -> int:
-    return int(torch.cuda.mem_get_info(device)[0]) if device.type == "cuda" else free_host_memory()
 
 
 def mebibytes(size: float) -> str:

@@ -22,6 +22,7 @@ from realnets.probes.batches import Loss
 from realnets.probes.borrowed import borrowed
 from realnets.probes.landscape import LossUnderPolicy
 from theory.errors import InvalidInput
+from theory.ranges import check_count
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -117,8 +118,7 @@ def interpolation(
         For a value outside these, states of different networks or with whole-number buffers that differ, or a loss at an end that is
         no finite scalar.
     """
-    if isinstance(points, bool) or not isinstance(points, int) or points < 3:
-        raise InvalidInput(f"points is {points!r}; a whole number ≥ 3 is allowed")
+    check_count("points", points, 3)
     loss = LossUnderPolicy.of(before, loss_fn, batches, batch_norm, training_set, chunk)
     pairs = _pairs(before, after, batch_norm)
     coordinates, losses = np.arange(points) / (points - 1), np.empty(points)

@@ -23,6 +23,7 @@ from realnets.probes.borrowed import borrowed
 from realnets.probes.directions import Direction, checked, from_vector, inner, random_direction
 from theory.errors import InvalidInput, TooLarge
 from theory.numeric.solvers.plan import free_memory
+from theory.ranges import check_count
 
 Given = str | Direction | Tensor
 """One direction: "random", tensors by parameter name, or a flat vector over the chosen parameters."""
@@ -184,8 +185,7 @@ class LossUnderPolicy:
         batchnorm.layers(model)
         if batch_norm == "frozen" and training_set is not None:
             raise InvalidInput("training_set is given and batch_norm is 'frozen'; with a training set 're-estimated' is allowed")
-        if isinstance(chunk, bool) or not isinstance(chunk, int) or chunk < 2:
-            raise InvalidInput(f"chunk is {chunk!r}; a whole number ≥ 2 is allowed")
+        check_count("chunk", chunk, 2)
         data = Batches.of(batches, model)
         training = data if training_set is None else Batches.of(training_set, model)
         return LossUnderPolicy(model=model, loss_fn=loss_fn, batches=data, batch_norm=batch_norm, training_set=training, chunk=chunk)
@@ -212,8 +212,7 @@ class LossUnderPolicy:
 
 
 def _coordinates(extent: float | tuple[float, float], points: int) -> np.ndarray:
-    if isinstance(points, bool) or not isinstance(points, int) or points < 2:
-        raise InvalidInput(f"points is {points!r}; a whole number ≥ 2 is allowed")
+    check_count("points", points, 2)
     try:
         low, high = (float(v) for v in ((-extent, extent) if isinstance(extent, (int, float)) else extent))
     except (TypeError, ValueError):

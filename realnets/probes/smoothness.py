@@ -28,6 +28,7 @@ from realnets.probes.batches import Batches, Loss, batch_loss, chosen_parameters
 from realnets.probes.borrowed import borrowed
 from theory.errors import InvalidInput, TooLarge
 from theory.numeric.solvers.plan import free_memory
+from theory.ranges import check_count
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -199,8 +200,7 @@ class SmoothnessTrace:
         layers: Iterable[str] | None = None,
         batch_norm: str = "frozen",
     ) -> None:
-        if isinstance(every, bool) or not isinstance(every, int) or every < 1:
-            raise InvalidInput(f"every is {every!r}; a whole number ≥ 1 is allowed")
+        check_count("every", every, 1)
         batchnorm.check_policy(batch_norm)
         self.found: dict[int, AlongGradient] = {}
         self._loss, self._batches, self._sizes, self._every = loss_fn, batches, _checked(step_sizes), every
